@@ -1,1 +1,12 @@
-//! TODO room header
+//! One file for each shader family: what it computes, its variants, its grid, its flops and bytes.
+//!
+//! A launcher takes a [`Recording`](crate::gpu::Recording) and tensors, and pushes dispatches. It
+//! picks the variant from [`Facts`](crate::gpu::Facts); nothing above this room knows which one runs.
+
+pub mod conv;
+pub mod elementwise;
+mod step;
+mod tensor;
+
+pub use step::StepState;
+pub use tensor::{Shape, Tensor};

@@ -1,0 +1,163 @@
+//! Memory for transient buffers and textures: whole slots shared by disjoint lifetimes.
+//!
+//! Two resources that are alive at the same op never share a slot, because wgpu refuses one buffer
+//! bound for reading and writing in one dispatch, even on disjoint ranges.
+
+use super::recording::{Binding, Op, Recording, TEXTURE_WIDTH};
+use crate::{Error, Result};
+use serde::Serialize;
+
+/// How much memory a recording needs, known before anything is allocated.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MemoryPlan {
+    /// Bytes of all transient slots (buffers and textures).
+    pub transient_bytes: u64,
+    /// Bytes of the persistent buffers that the recording touches.
+    pub persistent_bytes: u64,
+    /// Bytes that transient resources would need without sharing.
+    pub unshared_bytes: u64,
+    pub buffer_slots: usize,
+    pub texture_slots: usize,
+}
+
+pub(super) struct Assignment {
+    /// Slot of each buffer; `None` for persistent and for unused ones.
+    pub buffer_slot: Vec<Option<usize>>,
+    pub slot_bytes: Vec<u64>,
+    pub texture_slot: Vec<Option<usize>>,
+    /// Rows of each texture slot.
+    pub texture_rows: Vec<u32>,
+    pub plan: MemoryPlan,
+}
+
+/// First and last op that touch a resource.
+type Lifetime = Option<(usize, usize)>;
+
+fn touch(lifetime: &mut Lifetime, op: usize) {
+    *lifetime = Some(lifetime.map_or((op, op), |(first, _)| (first, op)));
+}
+
+/// Decides slots for every transient of `recording` and checks every size against the adapter's limits.
+pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
+    let mut buffers: Vec<Lifetime> = vec![None; recording.buffers.len()];
+    let mut textures: Vec<Lifetime> = vec![None; recording.textures.len()];
+    for (i, op) in recording.ops.iter().enumerate() {
+        match op {
+            Op::Dispatch(d) => {
+                for binding in &d.bindings {
+                    match binding {
+                        Binding::Read(s) | Binding::Write(s) => touch(&mut buffers[s.buffer.0 as usize], i),
+                        Binding::Texture(t) => touch(&mut textures[t.0 as usize], i),
+                    }
+                }
+            }
+            Op::CopyToTexture { from, to } => {
+                touch(&mut buffers[from.buffer.0 as usize], i);
+                touch(&mut textures[to.0 as usize], i);
+            }
+            Op::Copy { from, to } => {
+                touch(&mut buffers[from.buffer.0 as usize], i);
+                touch(&mut buffers[to.buffer.0 as usize], i);
+            }
+            Op::Clear(s) => touch(&mut buffers[s.buffer.0 as usize], i),
+        }
+    }
+    check_limits(recording)?;
+    let transient: Vec<(usize, u64, (usize, usize))> = recording
+        .buffers
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| b.persistent.is_none())
+        .filter_map(|(i, b)| buffers[i].map(|life| (i, b.bytes, life)))
+        .collect();
+    let (buffer_slot, slot_bytes) = pack(recording.buffers.len(), transient);
+    let rows = |texels: u64| texels.div_ceil(u64::from(TEXTURE_WIDTH));
+    let transient: Vec<_> = recording
+        .textures
+        .iter()
+        .enumerate()
+        .filter_map(|(i, t)| textures[i].map(|life| (i, rows(t.texels), life)))
+        .collect();
+    let (texture_slot, texture_rows) = pack(recording.textures.len(), transient);
+    let row_bytes = u64::from(TEXTURE_WIDTH) * 16;
+    let plan = MemoryPlan {
+        transient_bytes: slot_bytes.iter().sum::<u64>() + texture_rows.iter().sum::<u64>() * row_bytes,
+        persistent_bytes: recording.buffers.iter().filter(|b| b.persistent.is_some()).map(|b| b.bytes).sum(),
+        unshared_bytes: recording
+            .buffers
+            .iter()
+            .filter(|b| b.persistent.is_none())
+            .map(|b| b.bytes)
+            .sum::<u64>()
+            + recording.textures.iter().map(|t| rows(t.texels) * row_bytes).sum::<u64>(),
+        buffer_slots: slot_bytes.len(),
+        texture_slots: texture_rows.len(),
+    };
+    // Rows fit u32: check_limits compared them with the adapter's u32 limit.
+    let texture_rows = texture_rows.into_iter().map(|r| r as u32).collect();
+    Ok(Assignment { buffer_slot, slot_bytes, texture_slot, texture_rows, plan })
+}
+
+/// Largest first, each into the first slot whose tenants are all dead or unborn while it lives.
+fn pack(count: usize, mut items: Vec<(usize, u64, (usize, usize))>) -> (Vec<Option<usize>>, Vec<u64>) {
+    items.sort_by_key(|&(i, size, _)| (std::cmp::Reverse(size), i));
+    let mut slot_of = vec![None; count];
+    let mut sizes: Vec<u64> = Vec::new();
+    let mut tenants: Vec<Vec<(usize, usize)>> = Vec::new();
+    for (i, size, (first, last)) in items {
+        let free = tenants.iter().position(|lives| lives.iter().all(|&(a, b)| b < first || last < a));
+        let slot = free.unwrap_or_else(|| {
+            sizes.push(size);
+            tenants.push(Vec::new());
+            sizes.len() - 1
+        });
+        tenants[slot].push((first, last));
+        slot_of[i] = Some(slot);
+    }
+    (slot_of, sizes)
+}
+
+fn check_limits(recording: &Recording) -> Result<()> {
+    let facts = recording.facts();
+    for b in &recording.buffers {
+        if b.bytes > facts.max_buffer_bytes {
+            return Err(too_large(&b.label, b.bytes, facts.max_buffer_bytes, "buffer"));
+        }
+    }
+    for t in &recording.textures {
+        let most = u64::from(TEXTURE_WIDTH) * u64::from(facts.max_texture_side);
+        if t.texels > most || facts.max_texture_side < TEXTURE_WIDTH {
+            return Err(too_large(&t.label, t.texels * 16, most * 16, "texture"));
+        }
+    }
+    for d in recording.dispatches() {
+        for binding in &d.bindings {
+            if let Binding::Read(s) | Binding::Write(s) = binding
+                && s.bytes > facts.max_binding_bytes
+            {
+                let label = &recording.buffers[s.buffer.0 as usize].label;
+                return Err(too_large(
+                    &format!("{label} (kernel {})", d.shader),
+                    s.bytes,
+                    facts.max_binding_bytes,
+                    "binding",
+                ));
+            }
+        }
+        if d.grid.iter().any(|&g| g > facts.max_groups) {
+            return Err(Error::gpu(format!(
+                "kernel {}: a grid of {:?} workgroups, but this adapter allows {} in each dimension; use a smaller batch",
+                d.shader, d.grid, facts.max_groups
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn too_large(label: &str, bytes: u64, limit: u64, what: &str) -> Error {
+    Error::gpu(format!(
+        "{label}: {bytes} bytes ({:.1} MiB), but this adapter allows a {what} of at most {limit} bytes ({:.1} MiB); use a smaller batch, image or model",
+        bytes as f64 / 1048576.0,
+        limit as f64 / 1048576.0
+    ))
+}

@@ -1,0 +1,291 @@
+//! A recording made ready: memory given, pipelines compiled, bind groups made. Submitting it again
+//! and again costs only the encoding of the resolved list.
+
+use super::adapter::Gpu;
+use super::pipeline::{self, Pipeline};
+use super::plan::{self, MemoryPlan};
+use super::recording::{Binding, Dispatch, Op, Recording, Slice, TEXTURE_WIDTH};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+pub(super) struct Resolved {
+    pub pipeline: Arc<Pipeline>,
+    pub bind_group: wgpu::BindGroup,
+    pub immediates: Vec<u8>,
+    pub grid: [u32; 3],
+}
+
+pub(super) enum Step {
+    /// Index into the recording's dispatches, for profiles.
+    Dispatch(usize, Resolved),
+    CopyToTexture {
+        buffer: wgpu::Buffer,
+        offset: u64,
+        texture: wgpu::Texture,
+        texels: u64,
+    },
+    Copy {
+        from: wgpu::Buffer,
+        from_offset: u64,
+        to: wgpu::Buffer,
+        to_offset: u64,
+        bytes: u64,
+    },
+    Clear {
+        buffer: wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    },
+}
+
+/// Proof of a submit, to wait for.
+#[derive(Clone)]
+pub struct Submission(pub(super) wgpu::SubmissionIndex);
+
+/// GPU work that can be submitted any number of times.
+pub struct Program {
+    pub(super) steps: Vec<Step>,
+    pub(super) dispatches: Vec<Dispatch>,
+    plan: MemoryPlan,
+}
+
+impl Program {
+    /// Plans memory, compiles pipelines in parallel and resolves every binding.
+    ///
+    /// # Errors
+    /// Before anything is allocated: a tensor over the adapter's limits, by its name, size and limit.
+    /// A shader that does not compile, by its name and constants.
+    pub fn build(gpu: &Gpu, recording: &Recording) -> Result<Program> {
+        let assignment = plan::assign(recording)?;
+        let keys: Vec<_> = recording.dispatches().map(pipeline::key).collect();
+        let pipelines = gpu.pipelines(&keys)?;
+        let slots: Vec<wgpu::Buffer> = assignment
+            .slot_bytes
+            .iter()
+            .map(|&size| {
+                gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("transient slot"),
+                    size,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })
+            .collect();
+        let textures: Vec<wgpu::Texture> =
+            assignment.texture_rows.iter().map(|&rows| operand_texture(gpu, rows.max(1))).collect();
+        let buffer_of = |slice: &Slice| -> Result<wgpu::Buffer> {
+            let index = slice.buffer.0 as usize;
+            let decl = &recording.buffers[index];
+            if slice.offset + slice.bytes > decl.bytes {
+                return Err(Error::gpu(format!(
+                    "{}: bytes {}..{} are used, but it has {}",
+                    decl.label,
+                    slice.offset,
+                    slice.offset + slice.bytes,
+                    decl.bytes
+                )));
+            }
+            match (&decl.persistent, assignment.buffer_slot[index]) {
+                (Some(buffer), _) => Ok(buffer.inner.clone()),
+                (None, Some(slot)) => Ok(slots[slot].clone()),
+                (None, None) => Err(Error::gpu(format!("{}: has no memory", decl.label))),
+            }
+        };
+        let texture_of = |id: usize| -> Result<wgpu::Texture> {
+            assignment.texture_slot[id]
+                .map(|slot| textures[slot].clone())
+                .ok_or_else(|| Error::gpu(format!("{}: has no memory", recording.textures[id].label)))
+        };
+        let mut pipelines = pipelines.into_iter();
+        let mut steps = Vec::with_capacity(recording.ops.len());
+        let mut count = 0;
+        for op in &recording.ops {
+            steps.push(match op {
+                Op::Dispatch(d) => {
+                    let pipeline = pipelines
+                        .next()
+                        .ok_or_else(|| Error::gpu(format!("kernel {}: its pipeline is missing", d.shader)))?;
+                    let bind_group = bind_group(gpu, d, &pipeline, &buffer_of, &texture_of)?;
+                    count += 1;
+                    let immediates = bytemuck::cast_slice(&d.immediates).to_vec();
+                    Step::Dispatch(count - 1, Resolved { pipeline, bind_group, immediates, grid: d.grid })
+                }
+                Op::CopyToTexture { from, to } => Step::CopyToTexture {
+                    buffer: buffer_of(from)?,
+                    offset: from.offset,
+                    texture: texture_of(to.0 as usize)?,
+                    texels: from.bytes / 16,
+                },
+                Op::Copy { from, to } => Step::Copy {
+                    from: buffer_of(from)?,
+                    from_offset: from.offset,
+                    to: buffer_of(to)?,
+                    to_offset: to.offset,
+                    bytes: from.bytes,
+                },
+                Op::Clear(s) => Step::Clear { buffer: buffer_of(s)?, offset: s.offset, bytes: s.bytes },
+            });
+        }
+        gpu.check()?;
+        Ok(Program { steps, dispatches: recording.dispatches().cloned().collect(), plan: assignment.plan })
+    }
+
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.plan
+    }
+
+    /// Floating-point operations of one submit.
+    pub fn flops(&self) -> u64 {
+        self.dispatches.iter().map(|d| d.flops).sum()
+    }
+
+    /// Kernel launches of one submit.
+    pub fn launches(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Encodes and submits the whole list once; returns at once.
+    pub fn submit(&self, gpu: &Gpu) -> Submission {
+        let mut encoder =
+            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("program") });
+        let mut steps = self.steps.iter().peekable();
+        while let Some(step) = steps.peek() {
+            if let Step::Dispatch(..) = step {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                while let Some(Step::Dispatch(_, resolved)) = steps.peek() {
+                    resolved.encode(&mut pass);
+                    steps.next();
+                }
+            } else if let Some(step) = steps.next() {
+                step.encode_copy(&mut encoder);
+            }
+        }
+        Submission(gpu.queue.submit([encoder.finish()]))
+    }
+
+    /// Submits and waits until the device is done.
+    pub fn run(&self, gpu: &Gpu) -> Result<()> {
+        let submission = self.submit(gpu);
+        gpu.wait(&submission)
+    }
+}
+
+impl Resolved {
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.inner);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        if !self.immediates.is_empty() {
+            pass.set_immediates(0, &self.immediates);
+        }
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+    }
+}
+
+impl Step {
+    pub fn encode_copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        match self {
+            Step::Dispatch(..) => {}
+            Step::CopyToTexture { buffer, offset, texture, texels } => {
+                copy_to_texture(encoder, buffer, *offset, texture, *texels);
+            }
+            Step::Copy { from, from_offset, to, to_offset, bytes } => {
+                encoder.copy_buffer_to_buffer(from, *from_offset, to, *to_offset, *bytes);
+            }
+            Step::Clear { buffer, offset, bytes } => encoder.clear_buffer(buffer, *offset, Some(*bytes)),
+        }
+    }
+}
+
+fn operand_texture(gpu: &Gpu, rows: u32) -> wgpu::Texture {
+    gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("operand texture"),
+        size: wgpu::Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba32Float,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    })
+}
+
+/// Full rows in one copy, the rest of the last row in a second one.
+fn copy_to_texture(
+    encoder: &mut wgpu::CommandEncoder,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    texture: &wgpu::Texture,
+    texels: u64,
+) {
+    let width = u64::from(TEXTURE_WIDTH);
+    let (rows, rest) = ((texels / width) as u32, (texels % width) as u32);
+    for (first_row, width, rows) in [(0, TEXTURE_WIDTH, rows), (rows, rest, 1)] {
+        if width == 0 || rows == 0 {
+            continue;
+        }
+        encoder.copy_buffer_to_texture(
+            wgpu::TexelCopyBufferInfo {
+                buffer,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: offset + u64::from(first_row) * u64::from(TEXTURE_WIDTH) * 16,
+                    bytes_per_row: Some(TEXTURE_WIDTH * 16),
+                    rows_per_image: None,
+                },
+            },
+            wgpu::TexelCopyTextureInfo {
+                texture,
+                mip_level: 0,
+                origin: wgpu::Origin3d { x: 0, y: first_row, z: 0 },
+                aspect: wgpu::TextureAspect::All,
+            },
+            wgpu::Extent3d { width, height: rows, depth_or_array_layers: 1 },
+        );
+    }
+}
+
+fn bind_group(
+    gpu: &Gpu,
+    dispatch: &Dispatch,
+    pipeline: &Pipeline,
+    buffer_of: &dyn Fn(&Slice) -> Result<wgpu::Buffer>,
+    texture_of: &dyn Fn(usize) -> Result<wgpu::Texture>,
+) -> Result<wgpu::BindGroup> {
+    enum Held {
+        Buffer(wgpu::Buffer, u64, u64),
+        View(wgpu::TextureView),
+    }
+    let held: Vec<Held> = dispatch
+        .bindings
+        .iter()
+        .map(|binding| {
+            Ok(match binding {
+                Binding::Read(s) | Binding::Write(s) => Held::Buffer(buffer_of(s)?, s.offset, s.bytes),
+                Binding::Texture(t) => {
+                    Held::View(texture_of(t.0 as usize)?.create_view(&wgpu::TextureViewDescriptor::default()))
+                }
+            })
+        })
+        .collect::<Result<_>>()?;
+    let entries: Vec<_> = held
+        .iter()
+        .enumerate()
+        .map(|(i, held)| wgpu::BindGroupEntry {
+            binding: i as u32,
+            resource: match held {
+                Held::Buffer(buffer, offset, bytes) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: *offset,
+                    size: std::num::NonZeroU64::new(*bytes),
+                }),
+                Held::View(view) => wgpu::BindingResource::TextureView(view),
+            },
+        })
+        .collect();
+    Ok(gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(dispatch.shader),
+        layout: &pipeline.layout,
+        entries: &entries,
+    }))
+}

@@ -1,0 +1,195 @@
+//! GPU work as plain data. Nothing here touches a device, so recordings can be made, inspected and
+//! tested anywhere.
+
+use super::adapter::KernelClass;
+use super::memory::Buffer;
+use super::shader::Defines;
+
+/// What kernels may know of the adapter they will run on. Tests change fields to force a variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    pub class: KernelClass,
+    /// The subgroup size, where it is the same for every dispatch.
+    pub subgroup: Option<u32>,
+    /// 64-bit integers in shaders (the software class stores pairs of floats through them).
+    pub int64: bool,
+    pub max_binding_bytes: u64,
+    pub max_buffer_bytes: u64,
+    pub max_texture_side: u32,
+    pub max_groups: u32,
+    pub max_invocations: u32,
+    pub max_workgroup_bytes: u32,
+    pub offset_alignment: u64,
+}
+
+impl Facts {
+    /// Whether the storage-texture kernels of the software class can run here: they assume one
+    /// subgroup of eight lanes in a workgroup of eight.
+    pub fn texture_kernels(&self) -> bool {
+        self.class == KernelClass::Software && self.subgroup == Some(8) && self.int64
+    }
+}
+
+/// A buffer of a recording: transient (memory given by the plan) or persistent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub(super) u32);
+
+/// A texture of a recording; always transient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TextureId(pub(super) u32);
+
+/// Texels (of four f32) in a row of every operand texture. Texel `i` lies at `(i % TEXTURE_WIDTH, i / TEXTURE_WIDTH)`.
+pub const TEXTURE_WIDTH: u32 = 8192;
+
+/// A range of a buffer, in bytes. Offsets are multiples of [`Facts::offset_alignment`] where bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub buffer: BufferId,
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// One binding of a dispatch, in the order of `@binding(0)`, `@binding(1)`, …
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// `var<storage, read>`
+    Read(Slice),
+    /// `var<storage, read_write>`
+    Write(Slice),
+    /// `texture_storage_2d<rgba32float, read>`
+    Texture(TextureId),
+}
+
+/// One kernel launch.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Path of the WGSL file under `shaders/` without its ending, e.g. `elementwise/relu`.
+    pub shader: &'static str,
+    pub defines: Defines,
+    pub bindings: Vec<Binding>,
+    /// Up to 32 words for the shader's `var<immediate>`.
+    pub immediates: Vec<u32>,
+    /// Workgroups per dimension.
+    pub grid: [u32; 3],
+    /// Floating-point operations of the useful work (a multiply–add counts two).
+    pub flops: u64,
+    /// Bytes that must at least be read and written.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Dispatch(Dispatch),
+    CopyToTexture { from: Slice, to: TextureId },
+    Copy { from: Slice, to: Slice },
+    Clear(Slice),
+}
+
+#[derive(Clone)]
+pub(super) struct BufferDecl {
+    pub label: String,
+    pub bytes: u64,
+    pub persistent: Option<Buffer>,
+}
+
+#[derive(Clone)]
+pub(super) struct TextureDecl {
+    pub label: String,
+    pub texels: u64,
+}
+
+/// A list of GPU work in order, with the buffers and textures that it touches.
+#[derive(Clone)]
+pub struct Recording {
+    facts: Facts,
+    pub(super) buffers: Vec<BufferDecl>,
+    pub(super) textures: Vec<TextureDecl>,
+    pub(super) ops: Vec<Op>,
+}
+
+impl Recording {
+    pub fn new(facts: &Facts) -> Recording {
+        Recording { facts: facts.clone(), buffers: Vec::new(), textures: Vec::new(), ops: Vec::new() }
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// A buffer that lives from its first to its last use in this recording and holds nothing before.
+    pub fn transient(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
+        let bytes = bytes.max(16).next_multiple_of(16);
+        self.buffers.push(BufferDecl { label: label.into(), bytes, persistent: None });
+        Slice { buffer: BufferId(self.buffers.len() as u32 - 1), offset: 0, bytes }
+    }
+
+    /// A persistent buffer as part of this recording.
+    pub fn persistent(&mut self, buffer: &Buffer) -> Slice {
+        let known =
+            self.buffers.iter().position(|b| b.persistent.as_ref().is_some_and(|p| p.inner == buffer.inner));
+        let index = known.unwrap_or_else(|| {
+            self.buffers.push(BufferDecl {
+                label: buffer.label().to_string(),
+                bytes: buffer.bytes(),
+                persistent: Some(buffer.clone()),
+            });
+            self.buffers.len() - 1
+        });
+        Slice { buffer: BufferId(index as u32), offset: 0, bytes: buffer.bytes() }
+    }
+
+    /// A transient texture of at least `texels` texels of four f32.
+    pub fn texture(&mut self, label: impl Into<String>, texels: u64) -> TextureId {
+        self.textures.push(TextureDecl { label: label.into(), texels: texels.max(1) });
+        TextureId(self.textures.len() as u32 - 1)
+    }
+
+    pub fn dispatch(&mut self, dispatch: Dispatch) {
+        self.ops.push(Op::Dispatch(dispatch));
+    }
+
+    /// Copies a buffer range into a texture, texel by texel.
+    pub fn copy_to_texture(&mut self, from: Slice, to: TextureId) {
+        self.ops.push(Op::CopyToTexture { from, to });
+    }
+
+    /// The texture that holds what `from` holds now.
+    pub fn as_texture(&mut self, label: impl Into<String>, from: Slice) -> TextureId {
+        let to = self.texture(label, from.bytes / 16);
+        self.copy_to_texture(from, to);
+        to
+    }
+
+    /// Copies `from.bytes` bytes.
+    pub fn copy(&mut self, from: Slice, to: Slice) {
+        self.ops.push(Op::Copy { from, to });
+    }
+
+    /// Fills a range with zeros.
+    pub fn clear(&mut self, slice: Slice) {
+        self.ops.push(Op::Clear(slice));
+    }
+
+    /// The dispatches in order, for tests, counts and cost models.
+    pub fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Dispatch(d) => Some(d),
+            _ => None,
+        })
+    }
+
+    /// Workgroup counts for `groups` workgroups in one row, folded where a dimension is too short.
+    /// The shader's linear workgroup index is `id.x + id.y * count.x` (`common/grid`).
+    pub fn grid(&self, groups: u64) -> [u32; 3] {
+        let max = u64::from(self.facts.max_groups);
+        let x = groups.clamp(1, max);
+        [x as u32, groups.div_ceil(x).max(1) as u32, 1]
+    }
+}
+
+impl Slice {
+    /// The part of this slice from `offset` bytes on.
+    pub fn part(self, offset: u64, bytes: u64) -> Slice {
+        Slice { buffer: self.buffer, offset: self.offset + offset, bytes }
+    }
+}

@@ -1,0 +1,3 @@
+//! What several test files share.
+#![allow(dead_code)] // each test file uses its own part of this
+pub mod gpu;
