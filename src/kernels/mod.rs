@@ -5,6 +5,7 @@
 
 pub mod conv;
 pub mod elementwise;
+pub mod reduce;
 mod step;
 mod tensor;
 

@@ -1,1 +1,2 @@
-//! TODO room header
+//! f64 twins.
+pub mod conv;
