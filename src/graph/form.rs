@@ -63,7 +63,9 @@ impl Form {
     pub fn shape(&self, operation: &str) -> Result<Shape> {
         match self {
             Form::Tensor(shape) => Ok(*shape),
-            Form::Weight(w) => Err(Error::shape(format!("{operation}: expected an activation, found weights {w:?}"))),
+            Form::Weight(w) => {
+                Err(Error::shape(format!("{operation}: expected an activation, found weights {w:?}")))
+            }
         }
     }
 }
@@ -89,7 +91,9 @@ impl Operand {
     pub fn weights(&self, operation: &str) -> Result<Weights> {
         match self.form {
             Form::Weight(shape) => Ok(Weights::new(shape, self.slice)),
-            Form::Tensor(shape) => Err(Error::shape(format!("{operation}: expected weights, found an activation {shape}"))),
+            Form::Tensor(shape) => {
+                Err(Error::shape(format!("{operation}: expected weights, found an activation {shape}")))
+            }
         }
     }
 }

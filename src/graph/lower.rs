@@ -69,10 +69,9 @@ impl Graph {
                     .or_insert_with(|| Operand { form, slice: recording.transient(name, form.bytes()) });
             }
             let find = |v: &Value| {
-                operands
-                    .get(v)
-                    .copied()
-                    .ok_or_else(|| Error::shape(format!("{name}: its operand {:?} was given no memory", self.source(*v))))
+                operands.get(v).copied().ok_or_else(|| {
+                    Error::shape(format!("{name}: its operand {:?} was given no memory", self.source(*v)))
+                })
             };
             let inputs = node.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
             let outputs = node.outputs.iter().map(find).collect::<Result<Vec<_>>>()?;

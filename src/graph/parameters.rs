@@ -67,7 +67,14 @@ impl ParameterSet {
     }
 
     /// Adds a parameter; `dimensions` are those it has in files (a linear layer's `[O, I]`).
-    pub fn add(&mut self, name: String, form: Form, dimensions: Vec<usize>, init: Init, role: Role) -> ParameterId {
+    pub fn add(
+        &mut self,
+        name: String,
+        form: Form,
+        dimensions: Vec<usize>,
+        init: Init,
+        role: Role,
+    ) -> ParameterId {
         let end = match role {
             Role::Trained => &mut self.trained_bytes,
             Role::State => &mut self.state_bytes,
@@ -113,9 +120,9 @@ impl ParameterSet {
                 let values = match p.init {
                     Init::Zeros => vec![0.0; count],
                     Init::Ones => vec![1.0; count],
-                    Init::Uniform(bound) => {
-                        (0..count).map(|j| ((f64::from(uniform(draw(j)[0])) * 2.0 - 1.0) * bound) as f32).collect()
-                    }
+                    Init::Uniform(bound) => (0..count)
+                        .map(|j| ((f64::from(uniform(draw(j)[0])) * 2.0 - 1.0) * bound) as f32)
+                        .collect(),
                     Init::Normal(std) => (0..count).map(|j| (normal(draw(j)) * std) as f32).collect(),
                 };
                 (p.name.clone(), values)

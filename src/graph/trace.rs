@@ -50,7 +50,13 @@ pub trait Operation: Send + Sync {
     /// Appends the gradient's nodes. `upstream[i]` is the gradient of output i (`None` where nothing
     /// depends on it; a loss that is the root gets `None` and assumes 1). Returns one gradient for each
     /// input that `wanted` marks, `None` for the others.
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let _ = (graph, node, upstream, wanted);
         Err(Error::shape(format!("{}: has no gradient", self.name())))
     }
@@ -79,7 +85,11 @@ impl Graph {
         if let Some(&value) = self.parameters.get(&id) {
             return value;
         }
-        let info = ValueInfo { form: parameter.form, source: Source::Parameter(id), differentiable: parameter.trainable() };
+        let info = ValueInfo {
+            form: parameter.form,
+            source: Source::Parameter(id),
+            differentiable: parameter.trainable(),
+        };
         let value = self.value(info);
         self.parameters.insert(id, value);
         value

@@ -77,7 +77,7 @@ impl ConvShape {
     }
 }
 
-/// x [N,C,H,W], w [O,C/groups,k,k] → [N,O,H',W'].
+/// x [N, C, H, W], w [O, C/groups, k, k] → [N, O, H', W'].
 pub fn conv2d(x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     assert_eq!(
         (x.len(), w.len()),
@@ -89,7 +89,7 @@ pub fn conv2d(x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     out
 }
 
-/// Gradient of x from `gout` [N,O,H',W'] and w.
+/// Gradient of x from `gout` [N, O, H', W'] and w.
 pub fn conv2d_grad_input(gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     assert_eq!((gout.len(), w.len()), (shape.output_len(), shape.weight_len()), "lengths of gout and w");
     let mut grad = vec![0.0; shape.input_len()];
@@ -97,7 +97,7 @@ pub fn conv2d_grad_input(gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> 
     grad
 }
 
-/// Gradient of w from `gout` [N,O,H',W'] and x.
+/// Gradient of w from `gout` [N, O, H', W'] and x.
 pub fn conv2d_grad_weight(gout: &[f64], x: &[f64], shape: ConvShape) -> Vec<f64> {
     assert_eq!((gout.len(), x.len()), (shape.output_len(), shape.input_len()), "lengths of gout and x");
     let mut grad = vec![0.0; shape.weight_len()];

@@ -22,7 +22,13 @@ impl Operation for Add {
         elementwise::add(recording, inputs[0].tensor(), inputs[1].tensor(), outputs[0].tensor());
         Ok(())
     }
-    fn backward(&self, _: &mut Graph, _: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        _: &mut Graph,
+        _: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         Ok(wanted.iter().map(|&w| upstream[0].filter(|_| w)).collect())
     }
 }

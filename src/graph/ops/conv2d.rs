@@ -15,7 +15,10 @@ pub struct Conv2d {
 fn geometry(op: &Conv2d, x: Shape, weight: &Form) -> Result<conv::Conv2d> {
     match weight {
         Form::Weight(w) if w.i == x.c => conv::Conv2d::new(x, w.o, w.kernel, op.stride, op.padding),
-        other => Err(Error::shape(format!("conv2d: weights {other:?} do not fit an input {x} of {} channels", x.c))),
+        other => Err(Error::shape(format!(
+            "conv2d: weights {other:?} do not fit an input {x} of {} channels",
+            x.c
+        ))),
     }
 }
 
@@ -33,7 +36,13 @@ impl Operation for Conv2d {
         conv::conv2d(recording, &conv, x, inputs[1].weights("conv2d")?, outputs[0].tensor());
         Ok(())
     }
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let Some(dy) = upstream[0] else { return Ok(vec![None, None]) };
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let conv = geometry(self, graph.shape(x)?, &graph.form(w))?;
