@@ -87,6 +87,20 @@ fn fold(
     });
 }
 
+/// `y = part 0 + part 1 + …`, element by element in this order. `parts` holds `count` ranges as long as `y`.
+pub fn sum_parts(recording: &mut Recording, parts: Slice, count: usize, y: Slice) {
+    let texels = y.bytes / 16;
+    recording.dispatch(Dispatch {
+        shader: "reduce/sum_parts",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        bindings: vec![Binding::Read(parts), Binding::Write(y)],
+        immediates: vec![texels as u32, count as u32],
+        grid: recording.grid(texels.div_ceil(u64::from(WORKGROUP))),
+        flops: (count as u64 - 1) * texels * 4,
+        bytes: (count as u64 + 1) * y.bytes,
+    });
+}
+
 /// Bytes of the places of maxima that [`set_max`] writes for a result of shape `y`.
 pub fn set_places_bytes(y: Shape) -> u64 {
     y.bytes()
