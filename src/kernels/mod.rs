@@ -5,6 +5,10 @@
 
 pub mod conv;
 pub mod elementwise;
+pub mod loss;
+pub mod norm;
+mod planes;
+pub mod pool;
 pub mod reduce;
 mod step;
 mod tensor;
