@@ -1,10 +1,10 @@
 //! Convolution, linear and batch-norm layers, and the context that they are traced in.
 
-use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d};
+use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, Dropout};
 use crate::graph::{Form, Graph, Init, ParameterId, ParameterSet, Role, Value};
 use crate::kernels::Shape;
-use crate::kernels::elementwise::Unary;
 use crate::kernels::conv::WeightShape;
+use crate::kernels::elementwise::Unary;
 use crate::{Error, Result};
 
 /// Whether batch norm uses the batch's statistics (and updates the running ones) or the running ones.
@@ -19,12 +19,34 @@ pub struct Tracer<'a> {
     pub graph: &'a mut Graph,
     pub parameters: &'a ParameterSet,
     pub mode: Mode,
+    /// Where dropout masks come from: the step's state and one u32 a sample. Needed in training only.
+    pub draws: Option<Draws>,
+}
+
+/// Values that dropout reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Draws {
+    pub step: Value,
+    pub samples: Value,
 }
 
 impl Tracer<'_> {
     /// The value of a parameter in this graph.
     pub fn parameter(&mut self, id: ParameterId) -> Value {
         self.graph.parameter(id, self.parameters.get(id))
+    }
+
+    /// Dropout in training; nothing in evaluation. `layer` numbers the layers of a network.
+    pub fn dropout(&mut self, x: Value, layer: u16, probability: f32) -> Result<Value> {
+        match (self.mode, self.draws) {
+            (Mode::Eval, _) => Ok(x),
+            (Mode::Train, Some(draws)) => {
+                self.graph.apply1(Dropout { layer, probability }, &[x, draws.step, draws.samples])
+            }
+            (Mode::Train, None) => {
+                Err(Error::shape("dropout: training needs the step's state and sample numbers"))
+            }
+        }
     }
 }
 
@@ -61,9 +83,22 @@ pub struct Conv {
 }
 
 impl Conv {
-    pub fn new(names: &mut Names, i: usize, o: usize, kernel: usize, stride: usize, padding: usize, init: Init) -> Conv {
-        let weight =
-            names.add("weight", Form::Weight(WeightShape { o, i, kernel }), vec![o, i, kernel, kernel], init, Role::Trained);
+    pub fn new(
+        names: &mut Names,
+        i: usize,
+        o: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        init: Init,
+    ) -> Conv {
+        let weight = names.add(
+            "weight",
+            Form::Weight(WeightShape { o, i, kernel }),
+            vec![o, i, kernel, kernel],
+            init,
+            Role::Trained,
+        );
         Conv { weight, operation: Conv2d { stride, padding } }
     }
 
@@ -81,6 +116,8 @@ pub enum LinearInit {
     Default,
     /// Glorot uniform weights, zero bias: U(−√(6/(I+O)), √(6/(I+O))).
     Glorot,
+    /// Both U(−bound, bound).
+    Bound(f64),
     /// N(0, std²) weights, zero bias.
     Normal(f64),
 }
@@ -94,10 +131,18 @@ pub struct Linear {
 }
 
 impl Linear {
-    pub fn new(names: &mut Names, i: usize, o: usize, bias: bool, activation: Option<Unary>, init: LinearInit) -> Linear {
+    pub fn new(
+        names: &mut Names,
+        i: usize,
+        o: usize,
+        bias: bool,
+        activation: Option<Unary>,
+        init: LinearInit,
+    ) -> Linear {
         let bound = 1.0 / (i as f64).sqrt();
         let (weight_init, bias_init) = match init {
             LinearInit::Default => (Init::Uniform(bound), Init::Uniform(bound)),
+            LinearInit::Bound(bound) => (Init::Uniform(bound), Init::Uniform(bound)),
             LinearInit::Glorot => (Init::Uniform((6.0 / (i + o) as f64).sqrt()), Init::Zeros),
             LinearInit::Normal(std) => (Init::Normal(std), Init::Zeros),
         };
@@ -147,7 +192,13 @@ impl BatchNorm {
     }
 
     /// `f(bn(x) + residual)` with f the activation, if any.
-    pub fn forward(&self, tracer: &mut Tracer, x: Value, residual: Option<Value>, activation: Option<Unary>) -> Result<Value> {
+    pub fn forward(
+        &self,
+        tracer: &mut Tracer,
+        x: Value,
+        residual: Option<Value>,
+        activation: Option<Unary>,
+    ) -> Result<Value> {
         let mut inputs = vec![
             x,
             tracer.parameter(self.weight),

@@ -10,6 +10,6 @@ mod mlp;
 mod resnet;
 
 pub use head::{Head, HeadKind};
-pub use layers::{BatchNorm, Conv, Linear, Mode, Names, Tracer};
+pub use layers::{BatchNorm, Conv, Draws, Linear, LinearInit, Mode, Names, Tracer};
 pub use mlp::{DeepSets, Mlp};
 pub use resnet::{Architecture, ResNet, Stem};

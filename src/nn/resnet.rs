@@ -1,7 +1,7 @@
 //! ResNet-18 and ResNet-50 (He et al., CVPR 2016) with two stems and a width; parameter names as torchvision's.
 
 use super::layers::{BatchNorm, Conv, Names, Tracer};
-use crate::graph::ops::{GlobalAvgPool, MaxPool2d};
+use crate::graph::ops::{GlobalAvgPool2d, MaxPool2d};
 use crate::graph::{Init, Value};
 use crate::kernels::elementwise::Unary;
 use crate::{Error, Result};
@@ -149,7 +149,7 @@ impl ResNet {
         for block in &self.blocks {
             x = block.forward(tracer, x)?;
         }
-        tracer.graph.apply1(GlobalAvgPool, &[x])
+        tracer.graph.apply1(GlobalAvgPool2d, &[x])
     }
 }
 

@@ -20,7 +20,13 @@ impl Operation for Activation {
         elementwise::unary(recording, self.0, inputs[0].tensor(), outputs[0].tensor());
         Ok(())
     }
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let dx = match upstream[0] {
             Some(dy) if wanted[0] => Some(activation_grad(graph, self.0, node.outputs[0], dy)?),
             _ => None,
@@ -45,7 +51,13 @@ impl Operation for ActivationGrad {
         Ok(vec![inputs[0]])
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        elementwise::unary_grad(recording, self.0, inputs[0].tensor(), inputs[1].tensor(), outputs[0].tensor());
+        elementwise::unary_grad(
+            recording,
+            self.0,
+            inputs[0].tensor(),
+            inputs[1].tensor(),
+            outputs[0].tensor(),
+        );
         Ok(())
     }
 }

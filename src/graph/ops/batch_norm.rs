@@ -62,7 +62,13 @@ impl Operation for BatchNormTrain {
         );
         Ok(())
     }
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let statistics = (node.outputs[1], node.outputs[2]);
         backward(graph, node, upstream[0], wanted, self.activation, statistics, true)
     }
@@ -91,7 +97,13 @@ impl Operation for BatchNormEval {
         );
         Ok(())
     }
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let statistics = (node.inputs[3], node.inputs[4]);
         backward(graph, node, upstream[0], wanted, self.activation, statistics, false)
     }

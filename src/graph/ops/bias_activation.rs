@@ -18,14 +18,28 @@ impl Operation for BiasActivation {
     fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
         match inputs {
             [Form::Tensor(x), Form::Tensor(b)] if *b == Shape::matrix(1, x.c) => Ok(vec![inputs[0]]),
-            _ => Err(Error::shape(format!("bias_activation: expected x and one bias a channel, found {inputs:?}"))),
+            _ => Err(Error::shape(format!(
+                "bias_activation: expected x and one bias a channel, found {inputs:?}"
+            ))),
         }
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        elementwise::bias_activation(recording, inputs[0].tensor(), inputs[1].tensor(), self.0, outputs[0].tensor());
+        elementwise::bias_activation(
+            recording,
+            inputs[0].tensor(),
+            inputs[1].tensor(),
+            self.0,
+            outputs[0].tensor(),
+        );
         Ok(())
     }
-    fn backward(&self, graph: &mut Graph, node: &Node, upstream: &[Option<Value>], wanted: &[bool]) -> Result<Vec<Option<Value>>> {
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
         let Some(mut dy) = upstream[0] else { return Ok(vec![None, None]) };
         if let Some(f) = self.0 {
             dy = activation_grad(graph, f, node.outputs[0], dy)?;
