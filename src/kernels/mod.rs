@@ -5,6 +5,8 @@
 
 pub mod conv;
 pub mod elementwise;
+pub mod loss;
+pub mod similarity;
 mod step;
 mod tensor;
 
