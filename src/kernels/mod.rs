@@ -10,6 +10,7 @@ pub mod norm;
 mod planes;
 pub mod pool;
 pub mod reduce;
+pub mod similarity;
 mod step;
 mod tensor;
 

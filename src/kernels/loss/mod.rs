@@ -1,5 +1,8 @@
-//! Loss functions: mean over rows forward, gradients backward.
+//! Losses of contrastive and supervised training: means over rows, and their gradients.
 
+mod contrastive;
+pub mod info_nce;
+pub mod nt_xent;
 mod softmax_cross_entropy;
 
 pub use softmax_cross_entropy::{
