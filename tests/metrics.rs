@@ -443,7 +443,7 @@ fn histograms_share_bins() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn auc_and_roc_agree_with_counting_pairs(
