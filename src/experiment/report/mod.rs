@@ -15,7 +15,6 @@ mod schema;
 mod svg;
 mod verdict;
 
-use std::io::Write;
 use std::path::Path;
 
 pub use format::{decimal, escape, interval_text, percent};
@@ -27,7 +26,6 @@ pub use schema::{
 };
 pub use verdict::{KeyNumber, Test, Verdict, VerdictKind, judge};
 
-use crate::files::write_atomic;
 use crate::metrics::MembershipResult;
 use crate::{Error, Result};
 
@@ -80,7 +78,7 @@ pub fn read(folder: &Path) -> Result<Results> {
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_atomic(path, |w: &mut dyn Write| w.write_all(bytes).map_err(|e| Error::io(path, e)))
+    crate::files::write_bytes_atomic(path, bytes)
 }
 
 /// Pretty JSON that is known to be readable again (JSON has no NaN or infinity).
