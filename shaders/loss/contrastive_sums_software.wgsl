@@ -114,10 +114,10 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 #endif
 #if SYMMETRIC
             if panel != block {
-                let at = slot * params.stride + first_column;
+                let first = slot * params.stride + first_column;
 #if ONLINE
                 if g > 0u {
-                    let before = vec4<f32>(partial[at], partial[at + 1u], partial[at + 2u], partial[at + 3u]);
+                    let before = vec4<f32>(partial[first], partial[first + 1u], partial[first + 2u], partial[first + 3u]);
                     let higher = max(before, top);
                     column_sum = exp2(before - higher) + column_sum * exp2(top - higher);
                     top = higher;
@@ -125,11 +125,11 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
                 column_sum = top + log2(column_sum);
 #else
                 if g > 0u {
-                    column_sum += vec4<f32>(partial[at], partial[at + 1u], partial[at + 2u], partial[at + 3u]);
+                    column_sum += vec4<f32>(partial[first], partial[first + 1u], partial[first + 2u], partial[first + 3u]);
                 }
 #endif
 #for q in 0..4
-                partial[at + ${q}u] = column_sum.${q:xyzw};
+                partial[first + ${q}u] = column_sum.${q:xyzw};
 #end
             }
 #endif

@@ -6,6 +6,10 @@
 pub mod conv;
 pub mod elementwise;
 pub mod loss;
+pub mod norm;
+mod planes;
+pub mod pool;
+pub mod reduce;
 pub mod similarity;
 mod step;
 mod tensor;
