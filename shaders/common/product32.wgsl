@@ -14,10 +14,10 @@
         var panel_texel = panel * depth * 32u + lane;
         for (var k = 0u; k < depth; k++) {
 #for m in 0..4
-            let a${m} = textureLoad(rows, texel(row_texel + ${m * 8}u * depth));
+            let a${m} = textureLoad(rows, at(row_texel + ${m * 8}u * depth));
 #end
 #for q in 0..4
-            let b${q} = textureLoad(panels, texel(panel_texel + ${q * 8}u));
+            let b${q} = textureLoad(panels, at(panel_texel + ${q * 8}u));
 #end
 #for r in 0..32
             let s${r} = subgroupBroadcast(a${r / 8}, ${r % 8}u);

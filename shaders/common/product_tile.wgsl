@@ -5,7 +5,7 @@
 //                  vec4 [4 · 16 · ROWS_EACH] and [256]
 //   depth          vec4 of a row;  first_row, row_count, first_column, column_count;  local, tx, ty
 // Rows and columns outside their counts are taken as zero.
-#for i in 0..${ROWS_EACH}
+#for i in 0..ROWS_EACH
 #for j in 0..4
     var c${i}_${j} = 0.0;
 #end
@@ -29,7 +29,7 @@
 #for j in 0..4
             let b${j} = staged_columns[step * 64u + tx + ${j * 16}u];
 #end
-#for i in 0..${ROWS_EACH}
+#for i in 0..ROWS_EACH
             let a${i} = staged_rows[step * ${16 * ROWS_EACH}u + ty + ${i * 16}u];
 #for j in 0..4
             c${i}_${j} += dot(a${i}, b${j});

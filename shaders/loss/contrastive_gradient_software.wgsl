@@ -8,6 +8,7 @@
 // Grid: one workgroup of eight invocations for each panel of i and split of `chunk` blocks of j.
 // Roofline: compute, 4·dim flops and one exp2 (two with SYMMETRIC) for each i, j.
 #import common/texel
+#import common/pack64
 
 struct Params {
     depth: u32, row_count: u32, blocks: u32, panel_count: u32, chunk: u32, dim_tiles: u32, kappa: f32,
@@ -17,7 +18,7 @@ var<immediate> params: Params;
 @group(0) @binding(1) var panels: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var row_panels: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> log_sums: array<f32>;
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> gradient: array<vec2<u64>>;
 // [4 tiles][32 j][8 lanes of 4 i]
 var<workgroup> weights: array<vec4<f32>, 1024>;
 
@@ -58,34 +59,34 @@ fn contrastive_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
 #end
             }
 #endif
-            let at = t * 256u + lane;
+            let first_weight = t * 256u + lane;
 #for r in 0..32
             {
                 let x = params.kappa * (c${r} - 1.0);
 #if SYMMETRIC
                 let row_sum = subgroupBroadcast(row_sums${r / 8}, ${r % 8}u);
-                weights[at + ${r * 8}u] = exp2(x - column_sums) + exp2(x - row_sum);
+                weights[first_weight + ${r * 8}u] = exp2(x - column_sums) + exp2(x - row_sum);
 #else
-                weights[at + ${r * 8}u] = exp2(x - column_sums);
+                weights[first_weight + ${r * 8}u] = exp2(x - column_sums);
 #endif
             }
 #end
         }
         for (var dim_tile = 0u; dim_tile < params.dim_tiles; dim_tile++) {
-            let at = ((split * params.panel_count + panel) * params.dim_tiles + dim_tile) * 256u + lane;
+            let first_texel = ((split * params.panel_count + panel) * params.dim_tiles + dim_tile) * 256u + lane;
 #for r in 0..32
             var g${r} = vec4<f32>(0.0);
 #end
             if four > first_block {
 #for r in 0..32
-                g${r} = gradient[at + ${r * 8}u];
+                g${r} = unpack64(gradient[first_texel + ${r * 8}u]);
 #end
             }
             let first_dim = dim_tile * 32u + lane;
             for (var k = 0u; k < tiles * 8u; k++) {
                 let row_texel = ((four + k / 8u) * depth * 4u + first_dim) * 8u + k % 8u;
 #for m in 0..4
-                let a${m} = textureLoad(row_panels, texel(row_texel + ${m * 64}u));
+                let a${m} = textureLoad(row_panels, at(row_texel + ${m * 64}u));
 #end
 #for q in 0..4
                 let b${q} = weights[k * 32u + ${q * 8}u + lane];
@@ -96,7 +97,7 @@ fn contrastive_gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
 #end
             }
 #for r in 0..32
-            gradient[at + ${r * 8}u] = g${r};
+            gradient[first_texel + ${r * 8}u] = pack64(g${r});
 #end
         }
     }

@@ -2,7 +2,8 @@
 // its positive p, and the factor of the positive in the gradient: −2 for NT-Xent (twice the one-hot of a
 // symmetric pair), exp2(x_ip − L_i) − 1 for InfoNCE, whose positive joins the sum here.
 // binding 0: partial [f32, slots·stride], 1: â [vec4, rows·depth], 2: positives [vec4, rows·depth],
-// 3: L [f32, stride], 4: losses [f32, stride], 5: factors [f32, stride]; zero beyond the last row.
+// 3: L [f32, stride], 4: losses [vec4, rows] with the loss in x, 5: factors [f32, stride]; L and factors are zero
+// beyond the last row.
 // Row i's positive is row (i + shift) mod rows. block_rows > 0: only slots of workgroups before a row's own hold
 // something, and the last slot (contrastive_sums_software, SYMMETRIC).
 // Grid: one invocation a row. Roofline: memory, slots·4 + dim·8 bytes a row.
@@ -17,7 +18,7 @@ var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> positives: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> log_sums: array<f32>;
-@group(0) @binding(4) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(4) var<storage, read_write> losses: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> factors: array<f32>;
 
 // The exponential, or the summand itself, relative to the top.
@@ -33,7 +34,6 @@ fn contrastive_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     if row >= params.stride { return; }
     if row >= params.rows {
         log_sums[row] = 0.0;
-        losses[row] = 0.0;
         factors[row] = 0.0;
         return;
     }
@@ -62,6 +62,6 @@ fn contrastive_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     if params.positive_joins != 0u { sum += exp2(x - top); }
     let log_sum = top + log2(sum);
     log_sums[row] = log_sum;
-    losses[row] = 0.6931471805599453 * (log_sum - x);
+    losses[row] = vec4<f32>(0.6931471805599453 * (log_sum - x), 0.0, 0.0, 0.0);
     factors[row] = select(-2.0, exp2(x - log_sum) - 1.0, params.positive_joins != 0u);
 }

@@ -23,10 +23,10 @@ var<immediate> params: Params;
 const LOWEST = -1e30;
 const MASKED = vec4<f32>(-1e33);
 
-fn sum4(v: vec4<f32>) -> f32 {
+fn total_of(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
-fn max4(v: vec4<f32>) -> f32 {
+fn largest_of(v: vec4<f32>) -> f32 {
     return max(max(v.x, v.y), max(v.z, v.w));
 }
 
@@ -96,7 +96,7 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 #end
 #endif
 #for r in 0..32
-            let higher${r} = max(top${r}, max4(c${r}));
+            let higher${r} = max(top${r}, largest_of(c${r}));
             sum${r} = sum${r} * exp2(top${r} - higher${r}) + exp2(c${r} - higher${r});
             top${r} = higher${r};
 #end
@@ -114,10 +114,10 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 #endif
 #if SYMMETRIC
             if panel != block {
-                let at = slot * params.stride + first_column;
+                let first = slot * params.stride + first_column;
 #if ONLINE
                 if g > 0u {
-                    let before = vec4<f32>(partial[at], partial[at + 1u], partial[at + 2u], partial[at + 3u]);
+                    let before = vec4<f32>(partial[first], partial[first + 1u], partial[first + 2u], partial[first + 3u]);
                     let higher = max(before, top);
                     column_sum = exp2(before - higher) + column_sum * exp2(top - higher);
                     top = higher;
@@ -125,11 +125,11 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
                 column_sum = top + log2(column_sum);
 #else
                 if g > 0u {
-                    column_sum += vec4<f32>(partial[at], partial[at + 1u], partial[at + 2u], partial[at + 3u]);
+                    column_sum += vec4<f32>(partial[first], partial[first + 1u], partial[first + 2u], partial[first + 3u]);
                 }
 #endif
 #for q in 0..4
-                partial[at + ${q}u] = column_sum.${q:xyzw};
+                partial[first + ${q}u] = column_sum.${q:xyzw};
 #end
             }
 #endif
@@ -141,9 +141,9 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 #for r in 0..32
 #if ONLINE
             let high${r} = subgroupMax(top${r});
-            let all${r} = high${r} + log2(subgroupAdd(sum4(sum${r}) * exp2(top${r} - high${r})));
+            let all${r} = high${r} + log2(subgroupAdd(total_of(sum${r}) * exp2(top${r} - high${r})));
 #else
-            let all${r} = subgroupAdd(sum4(sum${r}));
+            let all${r} = subgroupAdd(total_of(sum${r}));
 #endif
             own${r / 8} = select(own${r / 8}, all${r}, lane == ${r % 8}u);
 #end

@@ -15,15 +15,15 @@ fn queue_update(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
                 @builtin(local_invocation_index) local: u32) {
     let row = linear_index(group, groups, local);
     if row >= params.rows { return; }
-    let from = row * params.depth;
-    let to = (state.queue_pointer % params.length + row) % params.length * params.depth;
+    let source = row * params.depth;
+    let target_row = (state.queue_pointer % params.length + row) % params.length * params.depth;
     var squares = vec4<f32>(0.0);
     for (var k = 0u; k < params.depth; k++) {
-        let v = keys[from + k];
+        let v = keys[source + k];
         squares += v * v;
     }
     let norm = max(sqrt((squares.x + squares.y) + (squares.z + squares.w)), 1e-12);
     for (var k = 0u; k < params.depth; k++) {
-        queue[to + k] = keys[from + k] / norm;
+        queue[target_row + k] = keys[source + k] / norm;
     }
 }

@@ -22,7 +22,7 @@ pub enum Similarity {
 }
 
 /// `y = x / max(‖x‖₂, 1e-12)` for each row of a matrix [N, D]; `norms` receives the N clamped norms (f32), which
-/// [`l2_normalize_backward`] needs. Norms outside about 1e-19..1e19 are not representable as sums of squares in f32:
+/// [`l2_normalize_grad`] needs. Norms outside about 1e-19..1e19 are not representable as sums of squares in f32:
 /// smaller ones count as zero.
 pub fn l2_normalize(recording: &mut Recording, x: Tensor, y: Tensor, norms: Slice) {
     let (rows, depth) = (x.shape.n, x.shape.c4());
@@ -39,10 +39,10 @@ pub fn l2_normalize(recording: &mut Recording, x: Tensor, y: Tensor, norms: Slic
 
 /// Gradient of [`l2_normalize`]: `dx = (dy − y (y·dy)) / ‖x‖`, from its results `y` and `norms`; `dy / 1e-12` where the
 /// norm was clamped.
-pub fn l2_normalize_backward(recording: &mut Recording, y: Tensor, norms: Slice, dy: Tensor, dx: Tensor) {
+pub fn l2_normalize_grad(recording: &mut Recording, y: Tensor, norms: Slice, dy: Tensor, dx: Tensor) {
     let (rows, depth) = (y.shape.n, y.shape.c4());
     recording.dispatch(Dispatch {
-        shader: "similarity/l2_normalize_backward",
+        shader: "similarity/l2_normalize_grad",
         defines: Defines::new().with("WORKGROUP", WORKGROUP),
         bindings: vec![
             Binding::Read(y.slice),

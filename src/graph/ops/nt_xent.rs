@@ -4,7 +4,7 @@ use crate::Result;
 use crate::gpu::Recording;
 use crate::graph::{Form, Graph, Node, Operand, Operation, Value};
 use crate::kernels::Shape;
-use crate::kernels::loss::nt_xent::{nt_xent, nt_xent_backward};
+use crate::kernels::loss;
 
 /// Input: projections z `[2N, D]`, row i paired with row i ± N. Outputs the mean loss `[1, 1]` and its gradient to z, which
 /// is made at once because its kernels share what the loss computes. It is a root: its upstream gradient is 1.
@@ -22,8 +22,8 @@ impl Operation for NtXent {
         Ok(vec![Form::Tensor(Shape::matrix(1, 1)), inputs[0]])
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let saved = nt_xent(recording, inputs[0].tensor(), self.temperature, outputs[0].slice)?;
-        nt_xent_backward(recording, &saved, 1.0, outputs[1].tensor())
+        let saved = loss::nt_xent(recording, inputs[0].tensor(), self.temperature, outputs[0].slice)?;
+        loss::nt_xent_grad(recording, &saved, 1.0, outputs[1].tensor())
     }
     fn backward(
         &self,

@@ -7,8 +7,8 @@
 
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
-use crate::kernels::Tensor;
 use crate::kernels::similarity::{WORKGROUP, normalized, panel_texture, per_row};
+use crate::kernels::{Shape, Tensor, reduce};
 use crate::{Error, Result};
 
 /// Rows of a tile of the texture kernels; per-row arrays are padded to it.
@@ -97,8 +97,8 @@ pub(super) fn check_temperature(loss: &str, temperature: f32) -> Result<()> {
     Ok(())
 }
 
-/// The mean loss over rows into the first f32 of `loss`.
-pub(super) fn forward(recording: &mut Recording, problem: &Problem, loss: Slice) -> Saved {
+/// `loss` [1, 1] = the mean loss over rows.
+pub(super) fn forward(recording: &mut Recording, problem: &Problem, loss: Tensor) -> Saved {
     let (a, norms) = normalized(recording, "projections", problem.x);
     let rows = a.shape.n;
     let (b, positives, shift, symmetric) = match problem.against {
@@ -121,17 +121,9 @@ pub(super) fn forward(recording: &mut Recording, problem: &Problem, loss: Slice)
         Some(textures) => software_sums(recording, &saved, textures),
         None => tiled_sums(recording, &saved),
     };
-    let losses = saved.row_array(recording, "row losses", 1);
+    let losses = Tensor::transient(recording, "row losses", Shape::matrix(rows, 1));
     finish_rows(recording, &saved, &partial, losses);
-    recording.dispatch(Dispatch {
-        shader: "loss/mean_rows",
-        defines: Defines::new(),
-        bindings: vec![Binding::Read(losses), Binding::Write(loss)],
-        immediates: vec![rows as u32],
-        grid: [1, 1, 1],
-        flops: rows as u64,
-        bytes: losses.bytes,
-    });
+    reduce::mean(recording, losses, loss);
     saved
 }
 
@@ -214,7 +206,7 @@ fn tiled_sums(recording: &mut Recording, saved: &Saved) -> Partial {
     Partial { slice, slots, group: 0, logarithms: true }
 }
 
-fn finish_rows(recording: &mut Recording, saved: &Saved, partial: &Partial, losses: Slice) {
+fn finish_rows(recording: &mut Recording, saved: &Saved, partial: &Partial, losses: Tensor) {
     let sizes = [
         saved.rows(),
         saved.depth(),
@@ -233,7 +225,7 @@ fn finish_rows(recording: &mut Recording, saved: &Saved, partial: &Partial, loss
             Binding::Read(saved.a.slice),
             Binding::Read(saved.positives.slice),
             Binding::Write(saved.log_sums),
-            Binding::Write(losses),
+            Binding::Write(losses.slice),
             Binding::Write(saved.factors),
         ],
         immediates: immediates(&sizes, saved.kappa()),

@@ -7,13 +7,13 @@ use crate::kernels::Tensor;
 use crate::kernels::similarity::{WORKGROUP, check_matrix, per_row};
 use crate::{Error, Result};
 
-/// What [`info_nce_backward`] needs of the forward pass.
+/// What [`info_nce_grad`] needs of the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct InfoNce(Saved);
 
 /// The mean over rows of ln Σ exp(logits_i) − logits_i0 with logits_i = [q̂_i·k̂_i, q̂_i·Q_1, …, q̂_i·Q_K] / `temperature`:
-/// `q` and `k` [N, D] are normalised here, the rows of `queue` [K, D] are normalised already. The mean becomes the
-/// first f32 of `loss`; nothing else of `loss` is written.
+/// `q` and `k` [N, D] are normalised here, the rows of `queue` [K, D] are normalised already. It is written
+/// to `loss` [1, 1].
 ///
 /// # Errors
 /// When the shapes do not fit together, or the temperature is outside 0.001..=1000.
@@ -23,7 +23,7 @@ pub fn info_nce(
     k: Tensor,
     queue: Tensor,
     temperature: f32,
-    loss: Slice,
+    loss: Tensor,
 ) -> Result<InfoNce> {
     check_matrix("info_nce: queries", q.shape)?;
     check_matrix("info_nce: queue", queue.shape)?;
@@ -43,13 +43,8 @@ pub fn info_nce(
 ///
 /// # Errors
 /// When `dq` has another shape than the queries.
-pub fn info_nce_backward(
-    recording: &mut Recording,
-    forward: &InfoNce,
-    upstream: f32,
-    dq: Tensor,
-) -> Result<()> {
-    forward.0.check_gradient("info_nce_backward", dq)?;
+pub fn info_nce_grad(recording: &mut Recording, forward: &InfoNce, upstream: f32, dq: Tensor) -> Result<()> {
+    forward.0.check_gradient("info_nce_grad", dq)?;
     contrastive::backward(recording, &forward.0, upstream, dq);
     Ok(())
 }

@@ -1,22 +1,22 @@
 //! NT-Xent, the loss of SimCLR (Chen et al., ICML 2020, equation 1), without its matrix of similarities.
 
 use super::contrastive::{self, Against, Problem, Saved};
-use crate::gpu::{Recording, Slice};
+use crate::gpu::Recording;
 use crate::kernels::Tensor;
 use crate::kernels::similarity::check_matrix;
 use crate::{Error, Result};
 
-/// What [`nt_xent_backward`] needs of the forward pass.
+/// What [`nt_xent_grad`] needs of the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct NtXent(Saved);
 
 /// The mean over the 2N rows of un-normalised projections `z` [2N, D] of −s_ip + ln Σ_{k≠i} exp s_ik, where
-/// s_ij = ẑ_i·ẑ_j / `temperature` and the positive p of row i is row i ± N. The mean becomes the first f32 of `loss`;
-/// nothing else of `loss` is written.
+/// s_ij = ẑ_i·ẑ_j / `temperature` and the positive p of row i is row i ± N. It is
+/// written to `loss` [1, 1].
 ///
 /// # Errors
 /// When the rows are not an even number, or the temperature is outside 0.001..=1000.
-pub fn nt_xent(recording: &mut Recording, z: Tensor, temperature: f32, loss: Slice) -> Result<NtXent> {
+pub fn nt_xent(recording: &mut Recording, z: Tensor, temperature: f32, loss: Tensor) -> Result<NtXent> {
     check_matrix("nt_xent: projections", z.shape)?;
     contrastive::check_temperature("nt_xent", temperature)?;
     if z.shape.n % 2 != 0 {
@@ -34,13 +34,8 @@ pub fn nt_xent(recording: &mut Recording, z: Tensor, temperature: f32, loss: Sli
 ///
 /// # Errors
 /// When `dz` has another shape than the projections.
-pub fn nt_xent_backward(
-    recording: &mut Recording,
-    forward: &NtXent,
-    upstream: f32,
-    dz: Tensor,
-) -> Result<()> {
-    forward.0.check_gradient("nt_xent_backward", dz)?;
+pub fn nt_xent_grad(recording: &mut Recording, forward: &NtXent, upstream: f32, dz: Tensor) -> Result<()> {
+    forward.0.check_gradient("nt_xent_grad", dz)?;
     contrastive::backward(recording, &forward.0, upstream, dz);
     Ok(())
 }

@@ -11,7 +11,7 @@ var<immediate> params: Params;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
 
 @compute @workgroup_size(${WORKGROUP})
-fn l2_normalize_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+fn l2_normalize_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                          @builtin(local_invocation_index) local: u32) {
     let row = linear_index(group, groups, local);
     if row >= params.rows { return; }
