@@ -22,7 +22,7 @@ impl Operation for NtXent {
         Ok(vec![Form::Tensor(Shape::matrix(1, 1)), inputs[0]])
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
-        let saved = loss::nt_xent(recording, inputs[0].tensor(), self.temperature, outputs[0].slice)?;
+        let saved = loss::nt_xent(recording, inputs[0].tensor(), self.temperature, outputs[0].tensor())?;
         loss::nt_xent_grad(recording, &saved, 1.0, outputs[1].tensor())
     }
     fn backward(
