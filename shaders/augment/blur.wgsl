@@ -67,7 +67,7 @@ fn blur(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             sum += weights[t] * x[line + reflect_index(i32(along + t) - half, length) * stride].xyz;
         }
         let v = quantise(select(x[base + p].xyz, sum, blurred), params.pil8 != 0u);
-        y[base + p] = (vec4<f32>(v, 0.0) - params.mean) * params.inverse_std;
+        y[base + p] = vec4<f32>((v - params.mean.xyz) * params.inverse_std.xyz, 0.0);
         at_x += step_x;
         at_y += step_y;
         if at_x >= params.width {

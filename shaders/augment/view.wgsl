@@ -177,6 +177,6 @@ fn view(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             v = pointwise(v, (operators >> (2u * s)) & 3u, row, pil8);
         }
         if gray && !gray_first { v = quantise(vec3<f32>(gray_of(v)), pil8); }
-        y[base + p] = (vec4<f32>(v, 0.0) - params.mean) * params.inverse_std;
+        y[base + p] = vec4<f32>((v - params.mean.xyz) * params.inverse_std.xyz, 0.0);
     }
 }

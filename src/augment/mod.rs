@@ -35,8 +35,8 @@ pub fn augment(
         )));
     }
     let constants = recipe.draw_constants(images.height, images.width)?;
-    let records = recording
-        .transient("augmentation records", (batch.rows() * size_of::<AugmentRecord>()) as u64);
+    let records =
+        recording.transient("augmentation records", (batch.rows() * size_of::<AugmentRecord>()) as u64);
     kernel::draw(recording, step, batch, &constants, records)?;
     kernel::views(recording, images, batch, records, &recipe.view_settings(), y)?;
     Ok(records)

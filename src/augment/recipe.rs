@@ -184,7 +184,9 @@ impl Recipe {
         let factor_one = f64::from(1_u32 << FACTOR_BITS);
         let ratio_one = f64::from(1_u32 << RATIO_BITS);
         let fixed = |x: f64, one: f64| (x * one).round() as u32;
-        let range = |low: f64, high: f64, one: f64| (fixed(low, one), fixed(high, one) - fixed(low, one));
+        let range = |low: f64, high: f64, one: f64| {
+            (fixed(low, one), fixed(high, one).saturating_sub(fixed(low, one)))
+        };
         let factors = |v: f64| range((1.0 - v).max(0.0), 1.0 + v, factor_one);
         let probability = |p: f64| fixed(p, f64::from(1 << 24));
         let (scale_low, scale_span) = range(scale.0, scale.1, area_one);
@@ -255,14 +257,8 @@ impl Recipe {
                 strengths.iter().all(|&v| within(0.0, both(v), 2.0)),
             ),
             ("hue within [0, 0.5]", within(0.0, both(self.hue), 0.5)),
-            (
-                "blur_taps odd, at most 63, and its half smaller than size",
-                self.blur == 0.0 || blur_fits,
-            ),
-            (
-                "blur_sigma a range within [0.001, 8]",
-                self.blur == 0.0 || within(1e-3, self.blur_sigma, 8.0),
-            ),
+            ("blur_taps odd, at most 63, and its half smaller than size", self.blur == 0.0 || blur_fits),
+            ("blur_sigma a range within [0.001, 8]", self.blur == 0.0 || within(1e-3, self.blur_sigma, 8.0)),
             ("every std positive and finite", self.std.iter().all(|&s| s > 0.0 && s.is_finite())),
             ("every mean finite", self.mean.iter().all(|m| m.is_finite())),
         ];
