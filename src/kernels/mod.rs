@@ -3,6 +3,7 @@
 //! A launcher takes a [`Recording`](crate::gpu::Recording) and tensors, and pushes dispatches. It
 //! picks the variant from [`Facts`](crate::gpu::Facts); nothing above this room knows which one runs.
 
+pub mod augment;
 pub mod conv;
 pub mod elementwise;
 pub mod loss;
