@@ -5,8 +5,10 @@
 
 pub mod conv;
 pub mod elementwise;
+pub mod matmul;
 mod step;
 mod tensor;
+mod tile;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};
