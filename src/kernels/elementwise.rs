@@ -38,3 +38,17 @@ pub fn unary(recording: &mut Recording, f: Unary, x: Tensor, y: Tensor) {
         bytes: 2 * x.shape.bytes(),
     });
 }
+
+/// `y = a + b`; all of one shape.
+pub fn add(recording: &mut Recording, a: Tensor, b: Tensor, y: Tensor) {
+    let count = a.shape.texels() as u64;
+    recording.dispatch(Dispatch {
+        shader: "elementwise/add",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        bindings: vec![Binding::Read(a.slice), Binding::Read(b.slice), Binding::Write(y.slice)],
+        immediates: vec![count as u32],
+        grid: recording.grid(count.div_ceil(u64::from(WORKGROUP))),
+        flops: a.shape.elements() as u64,
+        bytes: 3 * a.shape.bytes(),
+    });
+}

@@ -6,6 +6,7 @@
 pub mod conv;
 pub mod elementwise;
 pub mod matmul;
+pub mod reduce;
 mod step;
 mod tensor;
 mod tile;

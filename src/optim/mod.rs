@@ -1,1 +1,5 @@
-//! TODO room header
+//! Optimisers and learning-rate schedules.
+
+pub mod schedule;
+
+pub use schedule::{LearningRate, Schedule};

@@ -1,10 +1,9 @@
 //! Depthwise convolution: each channel has its own kernel and meets no other channel (`groups = channels`).
 
 use super::Conv2d;
-use super::parts::sum_parts;
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice};
-use crate::kernels::Tensor;
+use crate::kernels::{Tensor, reduce};
 
 /// Invocations of a workgroup; 64 keeps launches cheap on software adapters and fills GPU waves.
 const WORKGROUP: u32 = 64;
@@ -15,7 +14,7 @@ const STRIP: usize = 4;
 /// Invocations that the first stage of gradient-to-weight asks for, the most parts, and the pixels that a part has
 /// at least: they fix the number of parts by the shape alone, so that every adapter adds in the same order.
 const GRAD_WEIGHT_INVOCATIONS: usize = 65_536;
-const GRAD_WEIGHT_PARTS: usize = 1024;
+const GRAD_WEIGHT_PARTS: usize = 256;
 const GRAD_WEIGHT_PIXELS: usize = 16;
 
 /// Weights of a depthwise convolution; [C, 1, k, k] in files.
@@ -146,7 +145,7 @@ pub fn depthwise_conv2d_grad_weight(
         bytes: x.slice.bytes + dy.slice.bytes + parts as u64 * dw.slice.bytes,
     });
     if parts > 1 {
-        sum_parts(recording, sums, parts as u64, dw.slice);
+        reduce::sum_parts(recording, sums, parts, dw.slice);
     }
 }
 

@@ -162,6 +162,5 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
 }
 
 pub mod depthwise;
-mod parts;
 mod software;
 mod tiled;

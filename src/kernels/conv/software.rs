@@ -1,10 +1,217 @@
-//! Storage-texture variants for adapters that run on the CPU (one subgroup of eight lanes).
+//! Storage-texture variants for adapters that run on the CPU: one subgroup of eight lanes in a workgroup,
+//! 32 x 32 tiles, operands copied into textures because a texture load is the cheapest load there is
+//! (one call without branches for eight lanes of four floats).
 
-use super::{Conv2d, Weights};
-use crate::gpu::Recording;
-use crate::kernels::Tensor;
+use super::{Conv2d, WeightShape, Weights};
+use crate::gpu::shader::Defines;
+use crate::gpu::{Binding, Dispatch, Recording, TextureId};
+use crate::kernels::{Shape, Tensor, reduce};
 
-pub fn conv2d(_recording: &mut Recording, _conv: &Conv2d, _x: Tensor, _w: Weights, _y: Tensor) {}
-pub fn conv2d_grad_input(_recording: &mut Recording, _conv: &Conv2d, _dy: Tensor, _w: Weights, _dx: Tensor) {}
-pub fn conv2d_grad_weight(_recording: &mut Recording, _conv: &Conv2d, _x: Tensor, _dy: Tensor, _dw: Weights) {
+const WORKGROUP: u32 = 64;
+/// Rows and columns of a tile.
+const TILE: usize = 32;
+/// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// One call of `conv/implicit_gemm`: the geometry of rows, taps and output pixels.
+struct Geometry {
+    rows_line: usize,
+    rows_image: usize,
+    mul: i32,
+    off: [i32; 2],
+    dir: i32,
+    taps: [usize; 2],
+    tap0: usize,
+    tap_step: [usize; 2],
+    out_step: usize,
+    out_first: [usize; 2],
+}
+
+/// Forward: see `super::conv2d`.
+pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+    let source = recording.as_texture("conv2d x", x.slice);
+    let weights = recording.as_texture("conv2d w", w.slice);
+    let off = -(conv.padding as i32);
+    let geometry = Geometry {
+        rows_line: conv.output.w,
+        rows_image: conv.output.pixels(),
+        mul: conv.stride as i32,
+        off: [off, off],
+        dir: 1,
+        taps: [conv.kernel, conv.kernel],
+        tap0: 0,
+        tap_step: [conv.kernel, 1],
+        out_step: 1,
+        out_first: [0, 0],
+    };
+    implicit_gemm(recording, &geometry, conv.taps(), (source, conv.input), weights, y, conv.flops());
+}
+
+/// Gradient to the input: with stride s, the pixels of one class (row mod s, column mod s) see the same taps,
+/// so each class is a convolution of its own with those taps only.
+pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
+    let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
+    let transposed = recording.transient("transposed weights", turned.bytes());
+    transpose_weights(recording, w, Weights::new(turned, transposed));
+    let source = recording.as_texture("conv2d dy", dy.slice);
+    let weights = recording.as_texture("conv2d transposed weights", transposed);
+    let (s, p) = (conv.stride, conv.padding);
+    // A class with first pixel `first` of a side of `length` pixels: its size, first tap, taps and offset.
+    let class = |first: usize, length: usize| {
+        let tap = (first + p) % s;
+        let taps = conv.kernel.saturating_sub(tap).div_ceil(s);
+        (length.saturating_sub(first).div_ceil(s), tap, taps, ((first + p - tap.min(first + p)) / s) as i32)
+    };
+    for (a, b) in (0..s).flat_map(|a| (0..s).map(move |b| (a, b))) {
+        let (lines, tap_a, taps_a, off_a) = class(a, conv.input.h);
+        let (columns, tap_b, taps_b, off_b) = class(b, conv.input.w);
+        if lines * columns == 0 {
+            continue;
+        }
+        let geometry = Geometry {
+            rows_line: columns,
+            rows_image: lines * columns,
+            mul: 1,
+            off: [off_a, off_b],
+            dir: -1,
+            taps: [taps_a, taps_b],
+            tap0: tap_a * conv.kernel + tap_b,
+            tap_step: [s * conv.kernel, s],
+            out_step: s,
+            out_first: [a, b],
+        };
+        let rows = (conv.input.n * lines * columns) as u64;
+        let flops = 2 * rows * (taps_a * taps_b * conv.output.c * conv.input.c) as u64;
+        implicit_gemm(recording, &geometry, conv.taps(), (source, conv.output), weights, dx, flops);
+    }
+}
+
+fn implicit_gemm(
+    recording: &mut Recording,
+    g: &Geometry,
+    taps: usize,
+    (source, source_shape): (TextureId, Shape),
+    weights: TextureId,
+    out: Tensor,
+    flops: u64,
+) {
+    let rows = out.shape.n * g.rows_image;
+    let (row_tiles, panels) = (rows.div_ceil(TILE), out.shape.c4().div_ceil(8));
+    let k = taps * source_shape.c4() * 4;
+    let weight_bytes = (out.shape.c4() * k * 16) as u64;
+    // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
+    // outermost read the activations once, which pays only while all panels fit.
+    let columns_outer = weight_bytes > CACHE_BYTES / 2;
+    let i = |v: i32| v as u32;
+    let u = |v: usize| v as u32;
+    recording.dispatch(Dispatch {
+        shader: "conv/implicit_gemm",
+        defines: Defines::new(),
+        bindings: vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)],
+        immediates: vec![
+            u(rows),
+            u(g.rows_image),
+            u(g.rows_line),
+            u(source_shape.c4()),
+            u(source_shape.h),
+            u(source_shape.w),
+            u(source_shape.c4() * source_shape.pixels()),
+            i(g.mul),
+            i(g.off[0]),
+            i(g.off[1]),
+            i(g.dir),
+            u(g.taps[0]),
+            u(g.taps[1]),
+            u(g.tap0),
+            u(g.tap_step[0]),
+            u(g.tap_step[1]),
+            u(k),
+            u(out.shape.c4()),
+            u(out.shape.pixels()),
+            u(out.shape.w),
+            u(g.out_step),
+            u(g.out_first[0]),
+            u(g.out_first[1]),
+            u(row_tiles),
+            u(panels),
+            u32::from(columns_outer),
+        ],
+        grid: recording.grid((row_tiles * panels) as u64),
+        flops,
+        bytes: source_shape.bytes() + weight_bytes + (rows * out.shape.c4() * 16) as u64,
+    });
+}
+
+/// Gradient to the weights, in parts of a few images that are summed in order afterwards. How many
+/// parts there are follows from the shape alone.
+pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
+    // A linear layer's rows are pixels of one image.
+    let flat = conv.input.pixels() == 1 && conv.output.pixels() == 1 && conv.kernel == 1;
+    let (i, o) = (conv.input, conv.output);
+    let (images, out_h, out_w, width) = if flat { (1, 1, o.n, i.n) } else { (i.n, o.h, o.w, i.w) };
+    let (x_strides, dy_strides) = if flat {
+        ([0, 1, i.c4()], [0, 1, o.c4()])
+    } else {
+        ([i.c4() * i.pixels(), i.pixels(), 1], [o.c4() * o.pixels(), o.pixels(), 1])
+    };
+    let per_image = (i.bytes() + o.bytes()) / images as u64;
+    let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
+    // No more parts than make their sum cheap beside the products.
+    let images_part = images_part.max(images.div_ceil(64));
+    let parts = images.div_ceil(images_part);
+    let source = recording.as_texture("conv2d x", x.slice);
+    let upstream = recording.as_texture("conv2d dy", dy.slice);
+    let partial = if parts == 1 {
+        dw.slice
+    } else {
+        recording.transient("weight gradient parts", parts as u64 * dw.shape.bytes())
+    };
+    let groups = dw.shape.taps() * dw.shape.i4();
+    let u = |v: usize| v as u32;
+    recording.dispatch(Dispatch {
+        shader: "conv/grad_weight",
+        defines: Defines::new(),
+        bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(partial)],
+        immediates: vec![
+            u(images),
+            u(images_part),
+            u(out_h),
+            u(out_w),
+            u(i.h),
+            u(width),
+            u(conv.stride),
+            u(conv.padding),
+            u(conv.kernel),
+            u(i.c4()),
+            u(groups),
+            u(x_strides[0]),
+            u(x_strides[1]),
+            u(x_strides[2]),
+            u(o.c4()),
+            u(dy_strides[0]),
+            u(dy_strides[1]),
+            u(dy_strides[2]),
+            u(dw.shape.texels()),
+        ],
+        grid: [u(groups.div_ceil(8)), u(o.c4().div_ceil(8)), u(parts)],
+        flops: conv.flops(),
+        bytes: i.bytes() + o.bytes() + parts as u64 * dw.shape.bytes(),
+    });
+    if parts > 1 {
+        reduce::sum_parts(recording, partial, parts, dw.slice);
+    }
+}
+
+/// `t[i, tap, o] = w[o, tap, i]`, both in panel order.
+fn transpose_weights(recording: &mut Recording, w: Weights, t: Weights) {
+    let blocks = (w.shape.taps() * w.shape.i4() * w.shape.o4()) as u64;
+    recording.dispatch(Dispatch {
+        shader: "conv/transpose_weights",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        bindings: vec![Binding::Read(w.slice), Binding::Write(t.slice)],
+        immediates: vec![w.shape.taps() as u32, w.shape.i4() as u32, w.shape.o4() as u32],
+        grid: recording.grid(blocks.div_ceil(u64::from(WORKGROUP))),
+        flops: 0,
+        bytes: w.shape.bytes() + t.shape.bytes(),
+    });
 }

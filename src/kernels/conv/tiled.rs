@@ -1,14 +1,14 @@
 //! Workgroup-memory tiles for GPUs and for adapters without a fixed subgroup size.
 
-use super::parts::sum_parts;
 use super::{Conv2d, Weights};
 use crate::gpu::{Binding, Dispatch, Recording};
-use crate::kernels::Tensor;
 use crate::kernels::tile::{Operand, Tile};
+use crate::kernels::{Tensor, reduce};
 
-/// Workgroups of 64 x 64 that gradient-to-weight asks for, and the pixels that a part has at least: they fix
-/// the number of parts by the shape alone, so that every adapter adds in the same order.
+/// Workgroups of 64 x 64 that gradient-to-weight asks for, the most parts, and the pixels that a part has at
+/// least: they fix the number of parts by the shape alone, so that every adapter adds in the same order.
 const GRAD_WEIGHT_GROUPS: usize = 1024;
+const GRAD_WEIGHT_PARTS: usize = 256;
 const GRAD_WEIGHT_PIXELS: usize = 256;
 
 pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
@@ -73,14 +73,15 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
         bytes: bytes(conv) + (parts as u64 - 1) * dw.slice.bytes,
     });
     if parts > 1 {
-        sum_parts(recording, sums, parts as u64, dw.slice);
+        reduce::sum_parts(recording, sums, parts, dw.slice);
     }
 }
 
 /// Pixels of a part and the number of parts of gradient-to-weight.
 fn split(pixels: usize, rows: usize, columns: usize) -> (usize, usize) {
     let groups = rows.div_ceil(64) * columns.div_ceil(64);
-    let wanted = GRAD_WEIGHT_GROUPS.div_ceil(groups).min(pixels.div_ceil(GRAD_WEIGHT_PIXELS)).max(1);
+    let most = GRAD_WEIGHT_PARTS.min(pixels.div_ceil(GRAD_WEIGHT_PIXELS)).max(1);
+    let wanted = GRAD_WEIGHT_GROUPS.div_ceil(groups.max(1)).min(most);
     let part = pixels.div_ceil(wanted).next_multiple_of(16);
     (part, pixels.div_ceil(part))
 }

@@ -1,0 +1,5 @@
+// Four floats as two 64-bit words: the cheapest store of the software adapter.
+fn pack64(v: vec4<f32>) -> vec2<u64> {
+    let b = bitcast<vec4<u32>>(v);
+    return vec2<u64>(u64(b.x) | (u64(b.y) << 32u), u64(b.z) | (u64(b.w) << 32u));
+}

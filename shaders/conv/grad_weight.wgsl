@@ -1,0 +1,77 @@
+// Software-class gradient of conv2d to its weights, one part of the images:
+//   dw[(tap, c), o] = sum over (n, oh, ow) of x[n, c, oh*stride - padding + kh, ow*stride - padding + kw] * dy[n, o, oh, ow]
+// binding 0: x, 1: dy, texels of NC4HW4 given by strides (so that a matrix is one image with rows as pixels);
+// 2: partial sums [parts][dw in panel order (WeightShape)].
+// One workgroup = one subgroup of 8 lanes = 32 rows (8 groups of (tap, c4)) x 32 output channels; four pixels of one line an iteration:
+// lane = (pixel, one of two row groups) for x, lane = column group for dy.
+// Grid: row tiles x panels x parts. Roofline: arithmetic.
+#import common/texel
+#import common/pack64
+
+struct Params {
+    images: u32, images_part: u32, out_h: u32, out_w: u32,
+    height: u32, width: u32, stride: u32, padding: u32, kernel: u32,
+    c4: u32, groups: u32, x_image: u32, x_group: u32, x_pixel: u32,
+    columns4: u32, dy_image: u32, dy_group: u32, dy_pixel: u32, texels: u32,
+}
+var<immediate> params: Params;
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var dy: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read_write> dw: array<vec2<u64>>;
+
+@compute @workgroup_size(8)
+fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let first = tile.z * params.images_part;
+    let end = min(first + params.images_part, params.images);
+    let column = tile.y * 8u + lane;
+    let q = lane & 3u;
+#for m in 0..4
+    let g${m} = tile.x * 8u + ${m * 2}u + (lane >> 2u);
+    let tap${m} = g${m} / params.c4;
+    let kh${m} = i32(tap${m} / params.kernel) - i32(params.padding);
+    let kw${m} = i32(tap${m} % params.kernel + q * params.stride) - i32(params.padding);
+    let base${m} = (g${m} % params.c4) * params.x_group;
+#end
+#for r in 0..32
+    var c${r} = vec4<f32>(0.0);
+#end
+    // One flat loop over (image, line, four pixels): every accumulator is copied once for each level of nesting and iteration.
+    let lines = (params.out_w + 3u) / 4u;
+    let iterations = (end - first) * params.out_h * lines;
+    var n = first;
+    var oh = 0u;
+    var ow = 0u;
+    for (var i = 0u; i < iterations; i++) {
+        let here = ow + q < params.out_w;
+#for m in 0..4
+        let ih${m} = i32(oh * params.stride) + kh${m};
+        let iw${m} = i32(ow * params.stride) + kw${m};
+        let inside${m} = u32(ih${m}) < params.height && u32(iw${m}) < params.width && here && g${m} < params.groups;
+        let pixel${m} = base${m} + n * params.x_image + (u32(ih${m}) * params.width + u32(iw${m})) * params.x_pixel;
+        let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
+#end
+        let upstream = n * params.dy_image + column * params.dy_group + (oh * params.out_w + ow) * params.dy_pixel;
+#for p in 0..4
+        let b${p} = textureLoad(dy, at(select(NOWHERE, upstream + ${p}u * params.dy_pixel, ow + ${p}u < params.out_w)));
+#end
+#for r in 0..32
+        c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 1}u) * b1)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 2}u) * b2)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 3}u) * b3;
+#end
+        ow += 4u;
+        let line_done = ow >= params.out_w;
+        ow = select(ow, 0u, line_done);
+        oh += select(0u, 1u, line_done);
+        let image_done = oh == params.out_h;
+        oh = select(oh, 0u, image_done);
+        n += select(0u, 1u, image_done);
+    }
+    let rows = params.groups * 4u;
+    let lanes = min(8u, params.columns4 - tile.y * 8u);
+    let start = tile.z * params.texels + tile.y * 8u * rows + lane;
+#for r in 0..32
+    if tile.x * 32u + ${r}u < rows && lane < lanes { dw[start + (tile.x * 32u + ${r}u) * lanes] = pack64(c${r}); }
+#end
+}

@@ -1,0 +1,89 @@
+// Software-class implicit matrix product for conv2d and for its gradient to the input:
+//   out[row, column] = sum over (th, tw, c) of source[n, c, y(u, th), x(v, tw)] * w[column, tap(th, tw), c]
+// where row = (n, u, v), y = u*mul + off_h + th*dir, x = v*mul + off_w + tw*dir, tap = tap0 + th*tap_h + tw*tap_w,
+// and the row is stored at pixel (a + u*out_step, b + v*out_step) of its image.
+// Forward: mul = stride, off = -padding, dir = 1. Gradient to input: one call for each class of pixels that see the same
+// taps (stride² classes), mul = 1, dir = -1, out_step = stride.
+// binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4.
+// One workgroup = one subgroup of 8 lanes = 32 rows x 32 columns: lane = column group; rows come from lanes by broadcast.
+// Grid: x = tiles in either order, see `columns_outer`. Roofline: arithmetic, 2 flops a multiply–add.
+#import common/texel
+#import common/pack64
+
+struct Params {
+    rows: u32, rows_image: u32, rows_line: u32,
+    c4: u32, height: u32, width: u32, source_image: u32,
+    mul: i32, off_h: i32, off_w: i32, dir: i32,
+    taps_h: u32, taps_w: u32, tap0: u32, tap_h: u32, tap_w: u32, k: u32,
+    columns4: u32, out_pixels: u32, out_width: u32, out_step: u32, out_a: u32, out_b: u32,
+    row_tiles: u32, panels: u32, columns_outer: u32,
+}
+var<immediate> params: Params;
+@group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var w: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;
+
+@compute @workgroup_size(8)
+fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                 @builtin(subgroup_invocation_id) lane: u32) {
+    let tile = group.x + group.y * groups.x;
+    var row_tile = tile % params.row_tiles;
+    var panel = tile / params.row_tiles;
+    if params.columns_outer == 0u {
+        row_tile = tile / params.panels;
+        panel = tile % params.panels;
+    }
+    if row_tile >= params.row_tiles || panel >= params.panels { return; }
+    let lanes = min(8u, params.columns4 - panel * 8u);
+    let w_base = panel * 8u * params.k + lane;
+#for m in 0..4
+    let row${m} = row_tile * 32u + ${m * 8}u + lane;
+    let n${m} = row${m} / params.rows_image;
+    let u${m} = (row${m} - n${m} * params.rows_image) / params.rows_line;
+    let v${m} = row${m} - n${m} * params.rows_image - u${m} * params.rows_line;
+    let y${m} = i32(u${m}) * params.mul + params.off_h;
+    let x${m} = i32(v${m}) * params.mul + params.off_w;
+    let source${m} = n${m} * params.source_image;
+#end
+#for r in 0..32
+    var c${r} = vec4<f32>(0.0);
+#end
+    let plane = params.height * params.width;
+    for (var th = 0u; th < params.taps_h; th++) {
+        for (var tw = 0u; tw < params.taps_w; tw++) {
+            let dy = i32(th) * params.dir;
+            let dx = i32(tw) * params.dir;
+#for m in 0..4
+            let inside${m} = u32(y${m} + dy) < params.height && u32(x${m} + dx) < params.width;
+            var i${m} = select(NOWHERE, source${m} + u32(y${m} + dy) * params.width + u32(x${m} + dx), inside${m});
+            let next${m} = select(0u, plane, inside${m});
+#end
+            let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
+            var j = w_base + tap * params.c4 * 4u * lanes;
+            for (var c = 0u; c < params.c4; c++) {
+#for m in 0..4
+                let a${m} = textureLoad(source, at(i${m}));
+                i${m} += next${m};
+#end
+#for q in 0..4
+                let b${q} = textureLoad(w, at(j + ${q}u * lanes));
+#end
+                j += 4u * lanes;
+#for r in 0..32
+                c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.x, ${r % 8}u) * b0) + subgroupBroadcast(a${r / 8}.y, ${r % 8}u) * b1)
+                    + subgroupBroadcast(a${r / 8}.z, ${r % 8}u) * b2) + subgroupBroadcast(a${r / 8}.w, ${r % 8}u) * b3;
+#end
+            }
+        }
+    }
+    let column = panel * 8u + lane;
+    let last = params.rows - row_tile * 32u;
+#for m in 0..4
+    let pixel${m} = n${m} * params.columns4 * params.out_pixels + (params.out_a + u${m} * params.out_step) * params.out_width
+        + params.out_b + v${m} * params.out_step;
+#end
+#for r in 0..32
+    let p${r} = subgroupBroadcast(pixel${r / 8}, ${r % 8}u);
+    if ${r}u < last && column < params.columns4 { out[p${r} + column * params.out_pixels] = pack64(c${r}); }
+#end
+}

@@ -1,0 +1,97 @@
+//! From the tape to a recording.
+
+use super::form::Operand;
+use super::trace::{Graph, Source, Value};
+use crate::gpu::{Recording, Slice};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Where values that outlive one run lie.
+#[derive(Default)]
+pub struct Memory {
+    /// Inputs by name.
+    pub inputs: BTreeMap<String, Slice>,
+    /// Parameters and state by id, and any value that is to be computed in place of its own (gradients, results).
+    pub values: BTreeMap<Value, Slice>,
+}
+
+impl Memory {
+    #[must_use]
+    pub fn with_input(mut self, name: &str, slice: Slice) -> Memory {
+        self.inputs.insert(name.to_string(), slice);
+        self
+    }
+    #[must_use]
+    pub fn with_value(mut self, value: Value, slice: Slice) -> Memory {
+        self.values.insert(value, slice);
+        self
+    }
+}
+
+impl Graph {
+    /// Records every node that a value of `memory.values` needs, in order. Values without a place of
+    /// their own become transient. Returns the operand of each value that was computed or given.
+    ///
+    /// # Errors
+    /// An input or parameter without memory, by name.
+    pub fn record(&self, recording: &mut Recording, memory: &Memory) -> Result<BTreeMap<Value, Operand>> {
+        let needed = self.needed(memory.values.keys().copied());
+        let mut operands: BTreeMap<Value, Operand> = BTreeMap::new();
+        for (index, info) in self.values.iter().enumerate() {
+            let value = Value(index);
+            let slice = match (&info.source, memory.values.get(&value)) {
+                (_, Some(&slice)) => Some(slice),
+                (Source::Input(name), None) => memory.inputs.get(name).copied(),
+                _ => None,
+            };
+            if let Some(slice) = slice {
+                if slice.bytes < info.form.bytes() {
+                    return Err(Error::shape(format!(
+                        "{:?}: needs {} bytes for {:?}, got {}",
+                        info.source,
+                        info.form.bytes(),
+                        info.form,
+                        slice.bytes
+                    )));
+                }
+                operands.insert(value, Operand { form: info.form, slice: slice.part(0, info.form.bytes()) });
+            }
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            if !needed[index] {
+                continue;
+            }
+            let name = node.operation.name();
+            for &output in &node.outputs {
+                let form = self.form(output);
+                operands
+                    .entry(output)
+                    .or_insert_with(|| Operand { form, slice: recording.transient(name, form.bytes()) });
+            }
+            let find = |v: &Value| {
+                operands.get(v).copied().ok_or_else(|| {
+                    Error::shape(format!("{name}: its operand {:?} was given no memory", self.source(*v)))
+                })
+            };
+            let inputs = node.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+            let outputs = node.outputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+            node.operation.record(recording, &inputs, &outputs)?;
+        }
+        Ok(operands)
+    }
+
+    /// For each node, whether one of `roots` depends on it.
+    fn needed(&self, roots: impl Iterator<Item = Value>) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        let mut open: Vec<Value> = roots.collect();
+        while let Some(value) = open.pop() {
+            if let Source::Node(index) = self.values[value.0].source
+                && !needed[index]
+            {
+                needed[index] = true;
+                open.extend(&self.nodes[index].inputs);
+            }
+        }
+        needed
+    }
+}

@@ -1,0 +1,106 @@
+//! Dense convolution in three directions against the f64 twins, on the variants of the adapter's own class.
+//! (`kernels_conv_tiled.rs` forces the others.)
+
+mod common;
+use common::gpu::{Case, Draw, gpu};
+use contraleak::kernels::Shape;
+use contraleak::kernels::conv::{self, Conv2d, Weights};
+use contraleak::reference::conv as twin;
+
+/// Shapes that visit every kernel size, stride and padding with awkward channels and sides.
+fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
+    let mut draw = Draw(seed);
+    let mut list = Vec::new();
+    while list.len() < count {
+        let kernel = [1, 2, 3, 5, 7][draw.range(0, 4)];
+        let input = Shape::new(draw.range(1, 4), draw.awkward(70), draw.range(1, 14), draw.range(1, 14));
+        let (stride, padding) = (draw.range(1, 3), draw.range(0, kernel / 2));
+        list.extend(Conv2d::new(input, draw.awkward(70), kernel, stride, padding));
+    }
+    // Linear layers, the stem, and a map whose lines are not a multiple of four.
+    for (input, channels, kernel, stride, padding) in [
+        (Shape::matrix(37, 130), 65, 1, 1, 0),
+        (Shape::new(2, 3, 32, 32), 64, 3, 1, 1),
+        (Shape::new(3, 64, 7, 7), 128, 3, 2, 1),
+        (Shape::new(2, 64, 8, 8), 128, 1, 2, 0),
+        (Shape::new(2, 3, 33, 31), 16, 7, 2, 3),
+    ] {
+        list.extend(Conv2d::new(input, channels, kernel, stride, padding));
+    }
+    list
+}
+
+fn twin_shape(conv: &Conv2d) -> twin::ConvShape {
+    twin::ConvShape {
+        batch: conv.input.n,
+        in_channels: conv.input.c,
+        height: conv.input.h,
+        width: conv.input.w,
+        out_channels: conv.output.c,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        padding: conv.padding,
+        groups: 1,
+    }
+}
+
+fn absolute(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|v| v.abs()).collect()
+}
+
+/// A sum of `terms` products in f32 in any order: each product and each addition rounds once.
+fn sum_bound(terms: usize) -> f64 {
+    (terms as f64 + 2.0) * 2f64.powi(-24)
+}
+
+#[test]
+fn three_directions_match_their_twins_on_random_shapes() {
+    for (i, conv) in shapes(3, 40).into_iter().enumerate() {
+        let shape = twin_shape(&conv);
+        let mut case = Case::new(gpu());
+        let seed = i as u64;
+        let (x, x_values) = case.random("x", conv.input, seed, 1.0);
+        let (dy, dy_values) = case.random("dy", conv.output, seed, 1.0);
+        let mut draw = Draw(seed + 1000);
+        let w_values: Vec<f64> = (0..conv.weight().elements()).map(|_| draw.unit()).collect();
+        let w_single: Vec<f32> = w_values.iter().map(|&v| v as f32).collect();
+        // Weights travel as words: their packed form is not that of an activation.
+        let rows = Shape::matrix(conv.weight().texels(), 4);
+        let w = Weights::new(conv.weight(), case.words("w", rows, &conv.weight().pack(&w_single)).slice);
+        let (y, dx) = (case.output("y", conv.output), case.output("dx", conv.input));
+        let dw = case.output("dw", rows);
+        conv::conv2d(&mut case.recording, &conv, x, w, y);
+        conv::conv2d_grad_input(&mut case.recording, &conv, dy, w, dx);
+        conv::conv2d_grad_weight(&mut case.recording, &conv, x, dy, Weights::new(conv.weight(), dw.slice));
+        let done = case.run();
+        println!("{conv:?}");
+        let (ax, aw, ady) = (absolute(&x_values), absolute(&w_values), absolute(&dy_values));
+        let size = twin::conv2d(&ax, &aw, shape);
+        done.assert_close(y, &twin::conv2d(&x_values, &w_values, shape), |j| {
+            sum_bound(conv.taps() * conv.input.c) * size[j]
+        });
+        let size = twin::conv2d_grad_input(&ady, &aw, shape);
+        done.assert_close(dx, &twin::conv2d_grad_input(&dy_values, &w_values, shape), |j| {
+            sum_bound(conv.taps() * conv.output.c) * size[j]
+        });
+        let expected = twin::conv2d_grad_weight(&dy_values, &x_values, shape);
+        let size = twin::conv2d_grad_weight(&ady, &ax, shape);
+        let packed = done.packed(dw);
+        let got = conv.weight().unpack(&packed);
+        for (j, (g, e)) in got.iter().zip(&expected).enumerate() {
+            let bound = sum_bound(conv.output.n * conv.output.pixels()) * size[j];
+            assert!((f64::from(*g) - e).abs() <= bound, "dw[{j}]: got {g}, expected {e}, bound {bound:.2e}");
+        }
+        assert_eq!(conv.weight().pack(&got), packed, "a padding lane of dw is not zero");
+    }
+}
+
+/// Where the direct algorithm stands at the layer shapes of ResNet-18; `cargo test -- --ignored --nocapture` prints it.
+#[test]
+fn layer_shapes_run_within_binding_limits() {
+    for (channels, side) in [(64, 32), (512, 4)] {
+        let conv = Conv2d::new(Shape::new(64, channels, side, side), channels, 3, 1, 1)
+            .unwrap_or_else(|e| panic!("{e}"));
+        assert!(conv.input.bytes() <= gpu().facts().max_binding_bytes);
+    }
+}
