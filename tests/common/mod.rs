@@ -6,6 +6,7 @@
 // Every test binary compiles its own copy of this file and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod dense;
 pub mod gpu;
 
 use std::path::PathBuf;
