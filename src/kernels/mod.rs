@@ -7,6 +7,7 @@ pub mod augment;
 pub mod conv;
 pub mod elementwise;
 pub mod loss;
+pub mod matmul;
 pub mod norm;
 mod planes;
 pub mod pool;
@@ -14,6 +15,7 @@ pub mod reduce;
 pub mod similarity;
 mod step;
 mod tensor;
+mod tile;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};
