@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod conv;
 pub mod elementwise;
+pub mod optim;
 pub mod reduce;
 mod step;
 mod tensor;
