@@ -2,15 +2,15 @@
 
 mod common;
 
-use common::augment::{
-    TestImages, assert_within, empty_recording, entry_slice, plain_settings, some_tensor, whole,
-};
+use common::augment::{TestImages, assert_within, entry_slice, plain_settings, whole};
 use common::gpu::{Case, Draw, gpu};
 use contraleak::Error;
 use contraleak::augment::{RandomCrop, Recipe, augment};
-use contraleak::gpu::Slice;
-use contraleak::kernels::augment::{AugmentRecord, Batch, BatchEntry, ViewOrder, ViewSettings};
-use contraleak::kernels::{Shape, StepState};
+use contraleak::gpu::{Recording, Slice};
+use contraleak::kernels::augment::{
+    AugmentRecord, Batch, BatchEntry, Images, PixelFormat, ViewOrder, ViewSettings,
+};
+use contraleak::kernels::{Shape, StepState, Tensor};
 use contraleak::reference::augment::{self as twin, CropBox};
 use contraleak::reference::augment_params::{self, jitter_order};
 use contraleak::rng::{Key, Stream};
@@ -138,7 +138,8 @@ fn crops_resize_like_the_twin_at_awkward_sizes() {
     }
 }
 
-/// The twin makes square views: rows first, then columns give any other shape.
+/// The twin makes square views. A view of any other shape comes from it in two steps, because the filter is
+/// separable: each source row alone becomes a line of the right length, then each column of these lines.
 fn resized(
     image: &[f64],
     height: usize,
@@ -147,34 +148,31 @@ fn resized(
     (out_height, out_width): (usize, usize),
     antialias: bool,
 ) -> Vec<f64> {
-    let side = out_height.max(out_width);
-    if out_height == out_width {
-        return twin::resized_crop_bilinear(image, height, width, crop, side, antialias);
-    }
-    // The filter is separable and linear: a view of any shape is a square one for rows, read through a
-    // square one for columns of an image that already has the right number of rows.
-    let column_first = |image: &[f64], height: usize, width: usize, crop: CropBox, out: usize| {
-        let wide = twin::resized_crop_bilinear(image, height, width, crop, out, antialias);
-        (wide, out)
+    let square = |image: &[f64], height: usize, width: usize, crop: CropBox, side: usize| {
+        twin::resized_crop_bilinear(image, height, width, crop, side, antialias)
     };
-    let rows: Vec<Vec<f64>> = (0..crop.height)
-        .map(|row| {
-            let line = CropBox { top: crop.top + row, height: 1, ..crop };
-            let (square, out) = column_first(image, height, width, line, out_width);
-            square.chunks(out * out).flat_map(|plane| plane[..out].to_vec()).collect()
-        })
-        .collect();
-    let stacked: Vec<f64> = (0..3)
-        .flat_map(|c| rows.iter().flat_map(move |row| row[c * out_width..(c + 1) * out_width].to_vec()))
-        .collect();
-    let columns: Vec<Vec<f64>> = (0..out_width)
-        .map(|column| {
-            let line = CropBox { top: 0, left: column, height: crop.height, width: 1 };
-            let (square, out) = column_first(&stacked, crop.height, out_width, line, out_height);
-            square.chunks(out * out).flat_map(|plane| plane.iter().step_by(out).copied()).collect()
-        })
-        .collect();
-    (0..3 * out_height).flat_map(|i| columns.iter().map(move |column| column[i])).collect()
+    if out_height == out_width {
+        return square(image, height, width, crop, out_height);
+    }
+    let mut lines = vec![0.0; 3 * crop.height * out_width];
+    for row in 0..crop.height {
+        let line = CropBox { top: crop.top + row, height: 1, ..crop };
+        for (c, plane) in
+            square(image, height, width, line, out_width).chunks(out_width * out_width).enumerate()
+        {
+            let start = (c * crop.height + row) * out_width;
+            lines[start..start + out_width].copy_from_slice(&plane[..out_width]);
+        }
+    }
+    let mut view = vec![0.0; 3 * out_height * out_width];
+    for column in 0..out_width {
+        let line = CropBox { top: 0, left: column, height: crop.height, width: 1 };
+        let columns = square(&lines, crop.height, out_width, line, out_height);
+        for i in 0..3 * out_height {
+            view[i * out_width + column] = columns[i * out_height];
+        }
+    }
+    view
 }
 
 fn flipped(view: &[f64], record: &AugmentRecord, height: usize, width: usize) -> Vec<f64> {
@@ -378,19 +376,13 @@ fn plain_recipes_give_the_bytes_back() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let mut recording = empty_recording();
+    let mut recording = Recording::new(gpu().facts());
     let slice = recording.transient("buffer", 4096);
-    let images = contraleak::kernels::augment::Images {
-        slice,
-        format: contraleak::kernels::augment::PixelFormat::Packed8,
-        count: 1,
-        height: 32,
-        width: 32,
-    };
+    let images = Images { slice, format: PixelFormat::Packed8, count: 1, height: 32, width: 32 };
     let batch = Batch { entries: slice, images: 1, views: 2, first_view: 0, order: ViewOrder::ViewMajor };
     let recipe = Recipe::named("moco-cifar").expect("known");
     let mut refuse = |images, batch, recipe: &Recipe, shape| {
-        let y = some_tensor(&mut recording, shape);
+        let y = Tensor::transient(&mut recording, "y", shape);
         match augment(&mut recording, slice, &images, &batch, recipe, y) {
             Ok(_) => panic!("{shape} was accepted"),
             Err(e) => e.to_string(),
@@ -399,7 +391,7 @@ fn what_does_not_fit_is_refused() {
     let fitting = Shape::new(2, 3, 32, 32);
     assert!(refuse(images, batch, &recipe, Shape::new(3, 3, 32, 32)).contains("2 views of 1 images"));
     assert!(refuse(images, batch, &recipe, Shape::new(2, 3, 31, 32)).contains("views of 32x32"));
-    let two = contraleak::kernels::augment::Images { count: 2, ..images };
+    let two = Images { count: 2, ..images };
     assert!(refuse(two, batch, &recipe, fitting).contains("need 8192 bytes"));
     let late = Batch { first_view: 65_535, ..batch };
     assert!(refuse(images, late, &recipe, fitting).contains("65536"));

@@ -56,6 +56,9 @@ pub const MOST_BLUR_TAPS: usize = 63;
 /// Invocations for each view; the order of the gray sum depends on it, so it is the same on every adapter.
 const VIEW_WORKGROUP: u32 = 128;
 const DRAW_WORKGROUP: u32 = 64;
+const BLUR_WORKGROUP: u32 = 64;
+/// Pixels of a workgroup of the blur.
+const BLUR_CHUNK: usize = 1024;
 
 /// How a pixel of the source images is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,18 +305,18 @@ fn blur(
     y: Tensor,
 ) {
     let Shape { n, h, w, .. } = y.shape;
+    let chunks = y.shape.pixels().div_ceil(BLUR_CHUNK);
     let pil8 = vertical && settings.pil8;
-    let mut immediates =
-        vec![h as u32, w as u32, settings.blur_taps as u32, u32::from(vertical), u32::from(pil8)];
-    immediates.extend([n as u32, 0, 0]);
+    let mut immediates = [h, w, settings.blur_taps / 2].map(|v| v as u32).to_vec();
+    immediates.extend([u32::from(vertical), u32::from(pil8), n as u32, chunks as u32, 0]);
     immediates.extend(normalisation(settings, vertical));
     let texels = y.shape.texels() as u64;
     recording.dispatch(Dispatch {
         shader: "augment/blur",
-        defines: Defines::new().with("WORKGROUP", VIEW_WORKGROUP).with("MOST_TAPS", MOST_BLUR_TAPS),
+        defines: Defines::new().with("WORKGROUP", BLUR_WORKGROUP).with("CHUNK", BLUR_CHUNK),
         bindings: vec![Binding::Read(records), Binding::Read(x.slice), Binding::Write(y.slice)],
         immediates,
-        grid: recording.grid(n as u64),
+        grid: recording.grid((n * chunks) as u64),
         flops: texels * 6 * settings.blur_taps as u64,
         bytes: texels * 32,
     });
@@ -348,7 +351,7 @@ fn check(images: &Images, batch: &Batch, settings: &ViewSettings, y: Shape) -> R
         )));
     }
     let taps = settings.blur_taps;
-    if taps > 0 && (taps % 2 == 0 || taps > MOST_BLUR_TAPS || taps / 2 >= y.h.min(y.w)) {
+    if taps > 0 && (taps.is_multiple_of(2) || taps > MOST_BLUR_TAPS || taps / 2 >= y.h.min(y.w)) {
         return Err(Error::shape(format!(
             "augmentation: a blur of {taps} taps on views of {}x{}; the number of taps must be odd, at most {MOST_BLUR_TAPS}, and its half smaller than the view",
             y.h, y.w

@@ -9,6 +9,7 @@ pub mod elementwise;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod optim;
 mod planes;
 pub mod pool;
 pub mod reduce;

@@ -1,13 +1,11 @@
 //! An encoder with its projection head: what is trained, saved and loaded.
 
-use crate::data::Normalization;
 use crate::gpu::{Buffer, Gpu, Recording};
 use crate::graph::{Graph, Memory, ParameterSet, Role};
-use crate::nn::{Architecture, EncoderFile, EncoderMetadata, Head, HeadKind, Names, ResNet, StateDict, Stem};
+use crate::nn::{Architecture, Head, HeadKind, Names, ResNet, Stem};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Which encoder, for images of which size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

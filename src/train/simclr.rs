@@ -223,7 +223,7 @@ impl Parts<'_> {
         let n = self.config.batch;
         let parameters = &self.model.parameters;
         let mut tracer = Tracer { graph, parameters, mode: Mode::Train, draws: None };
-        let mut pass = |tracer: &mut Tracer, x| {
+        let pass = |tracer: &mut Tracer, x| {
             let h = self.model.encoder.forward(tracer, x)?;
             match &self.model.head {
                 Some(head) => head.forward(tracer, h),

@@ -1,11 +1,10 @@
 //! Runs the view kernel on given images and records, for the tests of augmentation.
 
 use super::gpu::{Case, Draw, gpu};
-use contraleak::gpu::{Facts, Recording};
+use contraleak::kernels::Shape;
 use contraleak::kernels::augment::{
     AugmentRecord, Batch, BatchEntry, Images, PixelFormat, ViewOrder, ViewSettings, views,
 };
-use contraleak::kernels::{Shape, Tensor};
 
 /// Images of one size in NCHW, values in [0, 1].
 pub struct TestImages {
@@ -133,15 +132,4 @@ pub fn assert_within(label: &str, actual: &[f64], expected: &[f64], bound: f64) 
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         assert!((a - e).abs() <= bound, "{label}: element {i} is {a}, expected {e}, allowed {bound:.2e}");
     }
-}
-
-/// Facts and recording for launchers that only need to be refused.
-pub fn empty_recording() -> Recording {
-    let facts: &Facts = gpu().facts();
-    Recording::new(facts)
-}
-
-/// A tensor of a recording that is never run.
-pub fn some_tensor(recording: &mut Recording, shape: Shape) -> Tensor {
-    Tensor::transient(recording, "y", shape)
 }
