@@ -94,3 +94,41 @@ impl DeepSets {
         self.last.forward(tracer, y)
     }
 }
+
+/// The point-cloud network of the public DeepSets code, on points of three coordinates (spec/encodermi.md §6,
+/// `compat: deepsets`): three times x ← tanh(W(x − max_set x) + b), maximum over the set, dropout, linear, tanh, dropout, linear.
+#[derive(Clone, Debug)]
+pub struct PointSets {
+    phi: Vec<Linear>,
+    rho: [Linear; 2],
+    dropout: f32,
+}
+
+impl PointSets {
+    /// `width` channels inside, `classes` outputs.
+    pub fn new(names: &mut Names, width: usize, classes: usize, dropout: f32) -> PointSets {
+        let mut linear = |name: String, i, o, activation| {
+            Linear::new(&mut names.inside(name), i, o, true, activation, LinearInit::Default)
+        };
+        let tanh = Some(Unary::Tanh);
+        let phi = (0..3).map(|n| linear(format!("phi.{n}"), if n == 0 { 3 } else { width }, width, tanh)).collect();
+        let rho = [linear("rho.0".into(), width, width, tanh), linear("rho.1".into(), width, classes, None)];
+        PointSets { phi, rho, dropout }
+    }
+
+    /// `[sets · elements, 3]` to `[sets, classes]`.
+    pub fn forward(&self, tracer: &mut Tracer, x: Value, elements: usize) -> Result<Value> {
+        let mut x = x;
+        for layer in &self.phi {
+            let most = tracer.graph.apply1(SetMax { elements }, &[x])?;
+            let centred = tracer.graph.apply1(SetBroadcastAdd { elements, factor: -1.0 }, &[x, most])?;
+            x = layer.forward(tracer, centred)?;
+        }
+        let mut y = tracer.graph.apply1(SetMax { elements }, &[x])?;
+        for (layer, linear) in self.rho.iter().enumerate() {
+            y = tracer.dropout(y, layer as u16, self.dropout)?;
+            y = linear.forward(tracer, y)?;
+        }
+        Ok(y)
+    }
+}

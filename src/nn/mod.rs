@@ -18,6 +18,6 @@ pub mod state_dict;
 pub use encoder_file::{EncoderFile, EncoderMetadata};
 pub use head::{Head, HeadKind};
 pub use layers::{BatchNorm, Conv, Draws, Linear, LinearInit, Mode, Names, Tracer};
-pub use mlp::{DeepSets, Mlp};
+pub use mlp::{DeepSets, Mlp, PointSets};
 pub use resnet::{Architecture, ResNet, Stem};
 pub use state_dict::{Matched, StateDict, StateTensor};
