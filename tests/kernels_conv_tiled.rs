@@ -15,7 +15,7 @@ fn conv(input: Shape, channels: usize, kernel: usize, stride: usize, padding: us
 
 #[test]
 fn three_directions_match_their_twins_and_are_adjoint_on_random_shapes() {
-    let mut convs = random_convs(11, 60, Kind::Dense);
+    let mut convs = random_convs(11, 40, Kind::Dense);
     // A linear layer, stems, patches as large as their stride, strides that skip pixels.
     convs.extend([
         conv(Shape::matrix(37, 130), 65, 1, 1, 0),

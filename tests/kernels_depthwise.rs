@@ -2,6 +2,7 @@
 
 mod common;
 use common::dense::{Direction, EVERY_DIRECTION, Kind, Operands, devices, random_convs};
+use common::gpu::every_class;
 use contraleak::kernels::Shape;
 use contraleak::kernels::conv::Conv2d;
 use contraleak::kernels::conv::depthwise::DepthwiseShape;
@@ -21,9 +22,11 @@ fn three_directions_match_their_twins_and_are_adjoint_on_random_shapes() {
         let operands = Operands::random(conv, Kind::Depthwise, i as u64);
         let check = operands.checker(&EVERY_DIRECTION);
         for gpu in devices() {
-            let results = operands.run(gpu, gpu.facts(), &EVERY_DIRECTION, |_| ());
-            check(&results, "depthwise");
-            operands.assert_adjoint(&results);
+            for facts in every_class(gpu) {
+                let results = operands.run(gpu, &facts, &EVERY_DIRECTION, |_| ());
+                check(&results, &format!("{:?}", facts.class));
+                operands.assert_adjoint(&results);
+            }
         }
     }
 }

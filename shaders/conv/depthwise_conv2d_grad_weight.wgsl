@@ -2,7 +2,9 @@
 // bindings 0: x NC4HW4, 1: dy NC4HW4, 2: parts, each [tap][c4]. Part p takes the pixels p, p + parts, p + 2·parts, …
 // Grid: one invocation for each part of one row of taps of one channel group; it keeps KERNEL sums in registers.
 // Roofline: memory, x and dy from DRAM once and KERNEL times from cache.
+// With TEXTURES the operands are textures of the software class (common/texel).
 #import common/grid
+#import common/texel
 
 struct Params {
     c4: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32,
@@ -11,9 +13,34 @@ struct Params {
     step_n: u32, step_h: u32, step_w: u32,
 }
 var<immediate> params: Params;
+#if TEXTURES
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var dy: texture_storage_2d<rgba32float, read>;
+#else
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+#endif
 @group(0) @binding(2) var<storage, read_write> parts: array<vec4<f32>>;
+
+// Texel i of x, zeros where there is none.
+fn load_x(i: u32, inside: bool) -> vec4<f32> {
+#if TEXTURES
+    return textureLoad(x, at(select(NOWHERE, i, inside)));
+#else
+    if !inside { return vec4<f32>(0.0); }
+    return x[i];
+#endif
+}
+
+// Texel i of dy, zeros where there is none.
+fn load_dy(i: u32, inside: bool) -> vec4<f32> {
+#if TEXTURES
+    return textureLoad(dy, at(select(NOWHERE, i, inside)));
+#else
+    if !inside { return vec4<f32>(0.0); }
+    return dy[i];
+#endif
+}
 
 @compute @workgroup_size(${WORKGROUP})
 fn depthwise_conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -33,14 +60,13 @@ fn depthwise_conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builti
         let plane = n * params.c4 + c4;
         // Coordinates left of and above the image wrap to large ones.
         let h = oh * params.stride + kh - params.padding;
-        if h < params.in_h {
-            let gradient = dy[(plane * params.out_h + oh) * params.out_w + ow];
-            let row = (plane * params.in_h + h) * params.in_w;
-            let w = ow * params.stride - params.padding;
+        let gradient = load_dy((plane * params.out_h + oh) * params.out_w + ow, h < params.in_h);
+        let row = (plane * params.in_h + h) * params.in_w;
+        let w = ow * params.stride - params.padding;
 #for kw in 0..KERNEL
-            if w + ${kw}u < params.in_w { acc_${kw} = fma(gradient, x[row + w + ${kw}u], acc_${kw}); }
+        let x_${kw} = load_x(row + w + ${kw}u, h < params.in_h && w + ${kw}u < params.in_w);
+        acc_${kw} = fma(gradient, x_${kw}, acc_${kw});
 #end
-        }
         ow += params.step_w;
         oh += params.step_h;
         n += params.step_n;

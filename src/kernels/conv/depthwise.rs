@@ -106,10 +106,11 @@ fn direct(
     count: usize,
 ) {
     let words = [conv.kernel, conv.stride, conv.padding, strips, count].map(|v| v as u32);
+    let (defines, [from_binding, w_binding]) = operands(recording, [from, w]);
     recording.dispatch(Dispatch {
         shader,
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Read(from), Binding::Read(w), Binding::Write(to)],
+        defines,
+        bindings: vec![from_binding, w_binding, Binding::Write(to)],
         immediates: [&sizes(conv)[..], &words].concat(),
         grid: recording.grid((count as u64).div_ceil(u64::from(WORKGROUP))),
         flops: flops(conv),
@@ -133,12 +134,13 @@ pub fn depthwise_conv2d_grad_weight(
         .max(1);
     let sums =
         if parts == 1 { dw.slice } else { recording.transient("dw parts", parts as u64 * dw.slice.bytes) };
+    let (defines, [x_binding, dy_binding]) = operands(recording, [x.slice, dy.slice]);
     let step = [parts / out.pixels(), parts / out.w % out.h, parts % out.w];
     let words = [[conv.stride, conv.padding, pixels, parts].as_slice(), &step].concat();
     recording.dispatch(Dispatch {
         shader: "conv/depthwise_conv2d_grad_weight",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("KERNEL", conv.kernel),
-        bindings: vec![Binding::Read(x.slice), Binding::Read(dy.slice), Binding::Write(sums)],
+        defines: defines.with("KERNEL", conv.kernel),
+        bindings: vec![x_binding, dy_binding, Binding::Write(sums)],
         immediates: sizes(conv).into_iter().chain(words.into_iter().map(|v| v as u32)).collect(),
         grid: recording.grid(((parts * conv.kernel * c4) as u64).div_ceil(u64::from(WORKGROUP))),
         flops: flops(conv),
@@ -147,6 +149,20 @@ pub fn depthwise_conv2d_grad_weight(
     if parts > 1 {
         reduce::sum_parts(recording, sums, parts, dw.slice);
     }
+}
+
+/// How a kernel reads its two operands: from textures in the software class, where a texture load is the cheapest.
+fn operands(recording: &mut Recording, slices: [Slice; 2]) -> (Defines, [Binding; 2]) {
+    let textures = recording.facts().texture_kernels();
+    let defines = Defines::new().with("WORKGROUP", WORKGROUP).with("TEXTURES", textures);
+    let bindings = slices.map(|slice| {
+        if textures {
+            Binding::Texture(recording.as_texture("depthwise operand", slice))
+        } else {
+            Binding::Read(slice)
+        }
+    });
+    (defines, bindings)
 }
 
 fn sizes(conv: &Conv2d) -> [u32; 5] {
