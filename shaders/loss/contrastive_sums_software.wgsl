@@ -5,18 +5,19 @@
 // column sums are its mirror's row sums. A workgroup takes `group` row blocks; partial[w][i] holds the column sums
 // of workgroup w, the last slot each row's own sum. Otherwise (InfoNCE): a workgroup takes one row block and
 // `chunk` panels; partial[split][i]; group is 1.
-// binding 0: â, row-major texture, 1: b̂ in panels (similarity/pack_panels), 2: partial [f32, slots·stride].
+// binding 0: â in blocks, 1: b̂ in panels (similarity/pack_operand), 2: partial [f32, slots·stride].
 // Grid: one workgroup of eight invocations for each group of row blocks, or each row block and split.
 // Roofline: compute, 2·dim flops and one exp2 an element (half of that with SYMMETRIC).
 #import common/texel
+#import common/panels
 
 struct Params {
     depth: u32, columns: u32, blocks: u32, panel_count: u32,
     group: u32, chunk: u32, own_slot: u32, stride: u32, kappa: f32,
 }
 var<immediate> params: Params;
-@group(0) @binding(0) var rows: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var panels: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(0) var a_blocks: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var b_panels: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 
 // Below every logit, above every masked one.
@@ -34,7 +35,6 @@ fn largest_of(v: vec4<f32>) -> f32 {
 fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                     @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
-    let depth = params.depth;
     let kappa = params.kappa;
 #if SYMMETRIC
     // Long and short rows of tiles take turns, so that any contiguous range of workgroups has about equal work.
@@ -56,6 +56,9 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
         let end_panel = min(first_panel + params.chunk, params.panel_count);
 #endif
         let first_row = block * 32u;
+        let first_k = 0u;
+        let end_k = params.depth;
+        let first_a = block * params.depth * 32u;
 #for r in 0..32
         var sum${r} = vec4<f32>(0.0);
 #if ONLINE
@@ -63,6 +66,7 @@ fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
 #endif
 #end
         for (var panel = first_panel; panel < end_panel; panel++) {
+            let first_b = panel * params.depth * 32u + lane;
 #import common/product32
             let first_column = panel * 32u + lane * 4u;
             let column = vec4<u32>(first_column) + vec4<u32>(0u, 1u, 2u, 3u);

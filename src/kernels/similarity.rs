@@ -65,21 +65,30 @@ pub(super) fn normalized(recording: &mut Recording, label: &str, x: Tensor) -> (
     (y, norms)
 }
 
-/// Panels of 32 rows of a matrix, transposed, as an operand texture of `common/product32`.
-pub(super) fn panel_texture(recording: &mut Recording, label: &str, x: Tensor) -> TextureId {
+/// The orders in which `common/product32` reads a matrix from a texture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    /// Blocks of 32 rows, a texel holds four values of a row: the first operand.
+    Blocks,
+    /// Panels of 32 rows, a texel holds one value of four rows: the second operand, whose columns are the rows.
+    Panels,
+}
+
+/// A matrix as an operand texture, with rows of zeros up to a multiple of 32.
+pub(super) fn operand(recording: &mut Recording, label: &str, x: Tensor, order: Operand) -> TextureId {
     let (rows, depth) = (x.shape.n, x.shape.c4());
     let count = (rows.div_ceil(32) * 8 * depth) as u64;
-    let packed = recording.transient(format!("{label} panels"), count * 64);
+    let packed = recording.transient(format!("{label} packed"), count * 64);
     recording.dispatch(Dispatch {
-        shader: "similarity/pack_panels",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        shader: "similarity/pack_operand",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("PANELS", order == Operand::Panels),
         bindings: vec![Binding::Read(x.slice), Binding::Write(packed)],
         immediates: vec![rows as u32, depth as u32, count as u32],
         grid: recording.grid(count.div_ceil(u64::from(WORKGROUP))),
         flops: 0,
         bytes: x.shape.bytes() + packed.bytes,
     });
-    recording.as_texture(format!("{label} panels"), packed)
+    recording.as_texture(format!("{label} operand"), packed)
 }
 
 /// Cosines of all rows of `a` [N, D] with all rows of `b` [M, D]: `y` [N, M], not normalised before.
@@ -99,11 +108,11 @@ pub fn cosine_similarity_matrix(recording: &mut Recording, a: Tensor, b: Tensor,
     let (a_unit, _) = normalized(recording, "a", a);
     let (b_unit, _) = normalized(recording, "b", b);
     let (shader, bindings, immediates, groups) = if recording.facts().texture_kernels() {
-        let row_texture = recording.as_texture("a normalised", a_unit.slice);
-        let panels = panel_texture(recording, "b normalised", b_unit);
+        let blocks = operand(recording, "a", a_unit, Operand::Blocks);
+        let panels = operand(recording, "b", b_unit, Operand::Panels);
         (
             "similarity/cosine_matrix_software",
-            vec![Binding::Texture(row_texture), Binding::Texture(panels), Binding::Write(y.slice)],
+            vec![Binding::Texture(blocks), Binding::Texture(panels), Binding::Write(y.slice)],
             vec![depth, rows, columns.div_ceil(4), columns.div_ceil(32)],
             rows.div_ceil(32) * columns.div_ceil(32),
         )

@@ -7,7 +7,7 @@
 
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
-use crate::kernels::similarity::{WORKGROUP, normalized, panel_texture, per_row};
+use crate::kernels::similarity::{Operand, WORKGROUP, normalized, operand, per_row};
 use crate::kernels::{Shape, Tensor, reduce};
 use crate::{Error, Result};
 
@@ -18,6 +18,8 @@ const FIXED_SHIFT_FROM: f32 = 0.05;
 /// Workgroups that keep a large GPU busy, and a CPU with many cores.
 const ENOUGH_TILED: usize = 512;
 const ENOUGH_SOFTWARE: usize = 64;
+/// Weights that a CPU driver holds at once: they should stay in its caches between the two products.
+const MOST_WEIGHT_BYTES: usize = 8 << 20;
 /// At most this many partial column sums for each row in the symmetric kernel: its scratch memory.
 const MOST_COLUMN_SUMS: usize = 128;
 
@@ -54,7 +56,7 @@ pub(super) struct Saved {
 
 #[derive(Clone, Copy, Debug)]
 struct ForwardTextures {
-    a_rows: TextureId,
+    a_blocks: TextureId,
     b_panels: TextureId,
 }
 
@@ -111,8 +113,8 @@ pub(super) fn forward(recording: &mut Recording, problem: &Problem, loss: Tensor
     let log_sums = recording.transient("row log-sums", padded_bytes);
     let factors = recording.transient("positive factors", padded_bytes);
     let textures = recording.facts().texture_kernels().then(|| ForwardTextures {
-        a_rows: recording.as_texture("projections", a.slice),
-        b_panels: panel_texture(recording, "compared rows", b),
+        a_blocks: operand(recording, "projections", a, Operand::Blocks),
+        b_panels: operand(recording, "compared rows", b, Operand::Panels),
     });
     let temperature = problem.temperature;
     let saved = Saved { a, norms, b, positives, shift, symmetric, temperature, log_sums, factors, textures };
@@ -176,7 +178,7 @@ fn launch_software_sums(
         shader: "loss/contrastive_sums_software",
         defines: Defines::new().with("SYMMETRIC", saved.symmetric).with("ONLINE", online),
         bindings: vec![
-            Binding::Texture(textures.a_rows),
+            Binding::Texture(textures.a_blocks),
             Binding::Texture(textures.b_panels),
             Binding::Write(slice),
         ],
@@ -241,17 +243,10 @@ pub(super) fn backward(recording: &mut Recording, saved: &Saved, upstream: f32, 
         Some(textures) => software_gradient(recording, saved, textures),
         None => tiled_gradient(recording, saved),
     };
-    let sizes = [
-        saved.rows(),
-        saved.depth(),
-        splits,
-        saved.shift,
-        saved.rows().div_ceil(BLOCK),
-        saved.a.shape.c.div_ceil(32),
-    ];
+    let sizes = [saved.rows(), saved.depth(), splits, saved.shift];
     recording.dispatch(Dispatch {
         shader: "loss/contrastive_finish",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("PANELS", saved.textures.is_some()),
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
         bindings: vec![
             Binding::Read(gradient),
             Binding::Read(saved.a.slice),
@@ -267,35 +262,53 @@ pub(super) fn backward(recording: &mut Recording, saved: &Saved, upstream: f32, 
     });
 }
 
+/// Some row blocks at a time: their weights into a buffer, from there into a texture, then their sums.
 fn software_gradient(recording: &mut Recording, saved: &Saved, textures: ForwardTextures) -> (Slice, usize) {
-    let (b_rows, a_panels) = if saved.symmetric {
-        (textures.a_rows, textures.b_panels)
-    } else {
-        (
-            recording.as_texture("compared rows", saved.b.slice),
-            panel_texture(recording, "projections", saved.a),
-        )
+    let b_blocks = match saved.symmetric {
+        true => textures.a_blocks,
+        false => operand(recording, "compared rows", saved.b, Operand::Blocks),
     };
-    let (columns, dim_tiles) = (saved.b.shape.n, saved.a.shape.c.div_ceil(32));
-    let (panels, blocks) = (saved.rows().div_ceil(BLOCK), columns.div_ceil(BLOCK));
-    let (splits, chunk) = splits(blocks, panels, ENOUGH_SOFTWARE, 4);
-    let gradient = recording.transient("gradient panels", (splits * panels * dim_tiles * 256 * 16) as u64);
-    let sizes = [saved.depth(), columns, blocks, panels, chunk, dim_tiles];
-    recording.dispatch(Dispatch {
-        shader: "loss/contrastive_gradient_software",
-        defines: Defines::new().with("SYMMETRIC", saved.symmetric),
-        bindings: vec![
-            Binding::Texture(b_rows),
-            Binding::Texture(a_panels),
-            Binding::Texture(textures.b_panels),
-            Binding::Read(saved.log_sums),
-            Binding::Write(gradient),
-        ],
-        immediates: immediates(&sizes, saved.kappa()),
-        grid: recording.grid((panels * splits) as u64),
-        flops: 2 * product_flops(saved),
-        bytes: saved.a.shape.bytes() + saved.b.shape.bytes() + gradient.bytes,
-    });
+    let (rows, columns, depth) = (saved.rows(), saved.b.shape.n, saved.depth());
+    let (columns4, panels) = (columns.div_ceil(4), columns.div_ceil(BLOCK));
+    let (all_blocks, dim_tiles) = (rows.div_ceil(BLOCK), depth.div_ceil(8));
+    let block_bytes = columns4 * BLOCK * 16;
+    let blocks_at_once = (MOST_WEIGHT_BYTES / block_bytes).clamp(1, all_blocks);
+    let (_, panel_chunk) = splits(panels, blocks_at_once, ENOUGH_SOFTWARE, 1);
+    let (splits, texel_chunk) = splits(columns4, blocks_at_once * dim_tiles, ENOUGH_SOFTWARE / 4, 64);
+    let gradient = recording.transient("gradient parts", saved.a.shape.bytes() * splits as u64);
+    for first_block in (0..all_blocks).step_by(blocks_at_once) {
+        let blocks = blocks_at_once.min(all_blocks - first_block);
+        let share = (blocks * BLOCK * columns * saved.a.shape.c) as u64;
+        let weights = recording.transient("gradient weights", (blocks * block_bytes) as u64);
+        recording.dispatch(Dispatch {
+            shader: "loss/contrastive_weights_software",
+            defines: Defines::new().with("SYMMETRIC", saved.symmetric),
+            bindings: vec![
+                Binding::Texture(textures.a_blocks),
+                Binding::Texture(textures.b_panels),
+                Binding::Read(saved.log_sums),
+                Binding::Write(weights),
+            ],
+            immediates: immediates(
+                &[depth, columns, first_block, blocks, panels, panel_chunk],
+                saved.kappa(),
+            ),
+            grid: recording.grid((blocks * panels.div_ceil(panel_chunk)) as u64),
+            flops: 2 * share,
+            bytes: saved.b.shape.bytes() + weights.bytes,
+        });
+        let weights = recording.as_texture("gradient weights", weights);
+        let sizes = [depth, rows, first_block, blocks, dim_tiles, columns4, texel_chunk];
+        recording.dispatch(Dispatch {
+            shader: "loss/weighted_sums_software",
+            defines: Defines::new(),
+            bindings: vec![Binding::Texture(weights), Binding::Texture(b_blocks), Binding::Write(gradient)],
+            immediates: sizes.iter().map(|&v| v as u32).collect(),
+            grid: recording.grid((blocks * dim_tiles * splits) as u64),
+            flops: 2 * share,
+            bytes: saved.b.shape.bytes() + (blocks * block_bytes) as u64,
+        });
+    }
     (gradient, splits)
 }
 
