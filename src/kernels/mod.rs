@@ -6,10 +6,17 @@
 pub mod augment;
 pub mod conv;
 pub mod elementwise;
+pub mod loss;
+pub mod matmul;
+pub mod norm;
 pub mod optim;
+mod planes;
+pub mod pool;
 pub mod reduce;
+pub mod similarity;
 mod step;
 mod tensor;
+mod tile;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};
