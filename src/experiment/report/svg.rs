@@ -150,8 +150,8 @@ pub fn roc(attacks: &[Attack], log: bool) -> String {
             bottom - top
         );
     }
-    plot.x_ticks(&ticks, "false-positive rate: unseen images wrongly called training images");
-    plot.y_ticks(&ticks, "true-positive rate: training images found");
+    plot.x_ticks(&ticks, "false-positive rate (unseen images accused wrongly)");
+    plot.y_ticks(&ticks, "true-positive rate (training images found)");
     put!(plot.body, r#"<path class="guess" d="M{left:.1} {bottom:.1}L{right:.1} {top:.1}"/>"#);
     for (i, attack) in attacks.iter().enumerate() {
         let mut path = String::new();
