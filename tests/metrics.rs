@@ -239,11 +239,11 @@ fn gaussian_scores_are_covered() {
     let tpr_truth = 1.0 - special::normal_cdf(special::normal_quantile(0.99) - 1.0);
     close(auc_truth, 0.7602, 5e-5);
     close(tpr_truth, 0.0924, 1e-4);
-    let runs = 400;
+    let runs = 300;
     let hits: Vec<[bool; 4]> = (0..runs)
         .into_par_iter()
         .map(|seed| {
-            let m = MembershipMetrics::compute_with(&gaussians(1_000, 1_000, 1.0, 1_000 + seed), 600, seed);
+            let m = MembershipMetrics::compute_with(&gaussians(1_000, 1_000, 1.0, 1_000 + seed), 500, seed);
             let tpr = m.tpr_at(1e-2).unwrap().rate;
             [
                 m.auc.interval.contains(auc_truth),
@@ -270,12 +270,12 @@ fn gaussian_scores_are_covered() {
 #[test]
 fn equal_distributions_give_epsilon_zero() {
     let setting = EpsilonSetting::default();
-    let runs = 200;
+    let runs = 100;
     let zero: Vec<[bool; 5]> = (0..runs)
         .into_par_iter()
         .map(|seed| {
             let result = gaussians(500, 500, 0.0, 50_000 + seed);
-            let split = Thresholds::MedianOfSplits { splits: 100, seed };
+            let split = Thresholds::MedianOfSplits { splits: 40, seed };
             [
                 clopper_pearson_epsilon(&result, &setting, Thresholds::All).unwrap().epsilon == 0.0,
                 clopper_pearson_epsilon(&result, &setting, Thresholds::Split { seed }).unwrap().epsilon

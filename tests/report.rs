@@ -2,7 +2,7 @@
 
 use contraleak::experiment::report::{
     self, AdapterSummary, Assumption, Attack, Citation, Cost, DataPart, DataSummary, EncoderSummary,
-    HistogramFigure, Results, SampleImage, Stage, Utility, VerdictKind, decimal, interval_text, judge,
+    HistogramFigure, Results, SampleImage, Stage, Utility, VerdictKind, decimal, interval_cell, judge,
     percent,
 };
 use contraleak::metrics::epsilon::{
@@ -246,14 +246,14 @@ fn the_example_is_written_whole_and_complete() {
             let expected = format!(
                 "{}<span class=\"interval\">{}</span>",
                 percent(value),
-                interval_text(&interval, percent)
+                interval_cell(&interval, percent)
             );
             assert!(page.contains(&expected), "{}: {expected}", attack.title);
         }
         let expected = format!(
             "{}<span class=\"interval\">{}</span>",
             decimal(m.auc.value),
-            interval_text(&m.auc.interval, decimal)
+            interval_cell(&m.auc.interval, decimal)
         );
         assert!(page.contains(&expected), "{expected}");
         for control in &attack.controls {

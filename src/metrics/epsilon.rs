@@ -115,18 +115,18 @@ fn split_once(result: &MembershipResult, key: Key, alpha: f64) -> Evaluation {
         halves[usize::from(class)] = (order.len() / 2) as u32;
     }
     let ranking = Ranking::new(result);
-    let groups = ranking.thresholds.len();
-    let mut counts = [vec![0u64; groups], vec![0u64; groups], vec![0u64; groups], vec![0u64; groups]];
+    // Per tie group: bounding non-members, bounding members, choosing non-members, choosing members.
+    let mut counts = vec![[0u64; 4]; ranking.thresholds.len()];
     for (i, &group) in ranking.group_of.iter().enumerate() {
-        counts[usize::from(chosen[i]) * 2 + usize::from(result.members()[i])][group as usize] += 1;
+        counts[group as usize][usize::from(chosen[i]) * 2 + usize::from(result.members()[i])] += 1;
     }
     let (choose_p, choose_n) = (u64::from(halves[1]), u64::from(halves[0]));
     let z = normal_quantile(1.0 - alpha);
     let mut best = (f64::NEG_INFINITY, 0usize, false);
     let (mut tp, mut fp) = (0u64, 0u64);
-    for g in 0..groups {
-        tp += counts[3][g];
-        fp += counts[2][g];
+    for (g, group) in counts.iter().enumerate() {
+        tp += group[3];
+        fp += group[2];
         for twin in [false, true] {
             let value = if twin {
                 katz_log_lower(choose_n - fp, choose_n, choose_p - tp, choose_p, z)
@@ -138,7 +138,7 @@ fn split_once(result: &MembershipResult, key: Key, alpha: f64) -> Evaluation {
             }
         }
     }
-    let sum = |k: usize| counts[k][..=best.1].iter().sum::<u64>();
+    let sum = |k: usize| counts[..=best.1].iter().map(|group| group[k]).sum::<u64>();
     Evaluation {
         points: vec![(sum(1), sum(0))],
         p: result.member_count() as u64 - choose_p,

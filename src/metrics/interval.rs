@@ -23,12 +23,14 @@ impl Interval {
     }
 }
 
-/// One-sided Clopper–Pearson lower bound for k successes in n trials: P[true < bound] ≤ `alpha`.
+/// One-sided Clopper–Pearson lower bound for k successes in n trials: the true proportion lies below it with
+/// probability at most `alpha`.
 pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
     if k == 0 { 0.0 } else { beta_quantile(alpha, k as f64, (n - k.min(n)) as f64 + 1.0) }
 }
 
-/// One-sided Clopper–Pearson upper bound for k successes in n trials: P[true > bound] ≤ `alpha`.
+/// One-sided Clopper–Pearson upper bound for k successes in n trials: the true proportion lies above it with
+/// probability at most `alpha`.
 pub fn clopper_pearson_upper(k: u64, n: u64, alpha: f64) -> f64 {
     // 1 − BetaInv(α; n−k, k+1) = BetaInv(1−α; k+1, n−k).
     if k >= n { 1.0 } else { 1.0 - beta_quantile(alpha, (n - k) as f64, k as f64 + 1.0) }

@@ -2,7 +2,7 @@
 
 use super::MembershipResult;
 
-/// Tie groups in descending order of score. Threshold i is "member iff score ≥ threshold[i]"; the threshold
+/// Tie groups in descending order of score. Threshold i is "member iff score ≥ `thresholds[i]`"; the threshold
 /// +∞ (nobody is a member) comes before all of them and is not stored.
 #[derive(Clone, Debug)]
 pub struct Ranking {

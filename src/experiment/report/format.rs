@@ -34,6 +34,12 @@ pub fn interval_text(interval: &Interval, number: fn(f64) -> String) -> String {
     format!("{} to {}", number(interval.lower), number(interval.upper))
 }
 
+/// "a–b" for table cells, with the percent sign once.
+pub fn interval_cell(interval: &Interval, number: fn(f64) -> String) -> String {
+    let (lower, upper) = (number(interval.lower), number(interval.upper));
+    format!("{}–{upper}", lower.strip_suffix("\u{202f}%").unwrap_or(&lower))
+}
+
 /// A p-value.
 pub fn p_value(p: f64) -> String {
     if p < 0.001 { "below 0.001".into() } else { format!("{p:.3}") }
@@ -67,14 +73,43 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Any other number: integers whole, the rest with four significant digits.
+/// Any other number: integers whole, the rest with four significant digits and no trailing zeros.
 pub fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {
         return if value < 0.0 { format!("−{}", count((-value) as u64)) } else { count(value as u64) };
     }
     let magnitude = value.abs().log10().floor();
     if !(-4.0..6.0).contains(&magnitude) {
-        return format!("{value:.3e}");
+        let text = format!("{value:.3e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
     }
-    format!("{value:.*}", (3.0 - magnitude).max(0.0) as usize)
+    let text = format!("{value:.*}", (3.0 - magnitude).max(0.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        for (value, text) in [
+            (0.05, "0.05"),
+            (1e-5, "1e-5"),
+            (0.2, "0.2"),
+            (1234.56, "1235"),
+            (-3.0, "−3"),
+            (12345.0, "12\u{202f}345"),
+            (2.5e-7, "2.5e-7"),
+            (0.8001, "0.8001"),
+            (100.04, "100"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!((percent(-0.0).as_str(), percent(0.7055).as_str()), ("0.0\u{202f}%", "70.5\u{202f}%"));
+        assert_eq!((duration(3.12), duration(187.4)), ("3.1\u{a0}s".into(), "3\u{a0}min 7\u{a0}s".into()));
+        assert_eq!(duration(7_260.0), "2\u{a0}h 1\u{a0}min");
+        assert_eq!(count(9_999), "9999");
+    }
 }

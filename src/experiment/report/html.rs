@@ -1,6 +1,6 @@
 //! The page: one self-contained file, no script, nothing loaded from elsewhere.
 
-use super::format::{count, escape, interval_text, percent};
+use super::format::{count, escape, percent};
 use super::html_parts as parts;
 use super::images::is_inline_image;
 use super::schema::{Results, SampleImage};
@@ -80,12 +80,10 @@ fn verdict(verdict: &Verdict) -> String {
             "of all pairs ranked correctly by"
         };
         format!(
-            "<p class=\"key-number\"><strong>{}</strong><span>{what} {}<br><span class=\"interval\">{:.0} % interval \
-             {} · guessing {}</span></span></p>",
+            "<p class=\"key-number\"><strong>{}</strong><span>{what} {}<br><span class=\"interval\">guessing reaches \
+             {}, a perfect attack 100\u{202f}%</span></span></p>",
             percent(k.value),
             escape(&k.attack),
-            100.0 * k.interval.level,
-            interval_text(&k.interval, percent),
             percent(k.chance)
         )
     });
@@ -152,8 +150,8 @@ fn roc(results: &Results) -> String {
         String::new()
     };
     let body = format!(
-        "{}<figure><div class=\"pair\"><div><h3>Logarithmic axes: few wrong accusations, enlarged</h3>{}</div>\
-         <div><h3>Linear axes: the whole range</h3>{}</div></div>\
+        "{}<figure><div class=\"pair\"><div><h3>Logarithmic: few accusations, enlarged</h3>{}</div>\
+         <div><h3>Linear: the whole range</h3>{}</div></div>\
          <figcaption><b>How to read it (ROC curve).</b> An attack can be made stricter or more lenient. Each line shows \
          all its settings: to the right, how many unseen images it wrongly calls training images; upwards, how many \
          training images it finds. The dotted diagonal is guessing. The further a line lies above it, the more the \

@@ -1,6 +1,8 @@
 //! Tables and lists of the page.
 
-use super::format::{count, decimal, duration, escape, interval_text, number, p_value, percent};
+use super::format::{
+    count, decimal, duration, escape, interval_cell, interval_text, number, p_value, percent,
+};
 use super::schema::{Attack, Results};
 use crate::metrics::{Control, Interval, Measured, RateAtLimit};
 
@@ -8,10 +10,10 @@ use crate::metrics::{Control, Interval, Measured, RateAtLimit};
 fn cell(label: &str, value: Option<f64>, interval: Option<Interval>, format: fn(f64) -> String) -> String {
     let label = escape(label);
     match value {
-        None => format!(r#"<td data-label="{label}"><span class="soft">–</span></td>"#),
+        None => format!(r#"<td class="none" data-label="{label}"><span class="soft">–</span></td>"#),
         Some(value) => {
             let interval = interval
-                .map(|i| format!(r#"<span class="interval">{}</span>"#, interval_text(&i, format)))
+                .map(|i| format!(r#"<span class="interval">{}</span>"#, interval_cell(&i, format)))
                 .unwrap_or_default();
             format!(r#"<td data-label="{label}"><span>{}{interval}</span></td>"#, format(value))
         }
@@ -56,7 +58,7 @@ fn control_row(control: &Control) -> String {
     };
     let status = match control.auc_99 {
         Some(i) => format!(
-            r#"<span>{status}<span class="interval">AUC 99 %: {}</span></span>"#,
+            r#"<span>{status}<span class="interval">99 %: AUC {}</span></span>"#,
             interval_text(&i, decimal)
         ),
         None => status.to_string(),
@@ -146,7 +148,7 @@ pub fn table(caption: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 fn with_interval(value: f64, interval: &Interval, format: fn(f64) -> String) -> String {
-    format!(r#"{}<span class="interval">{}</span>"#, format(value), interval_text(interval, format))
+    format!(r#"{}<span class="interval">{}</span>"#, format(value), interval_cell(interval, format))
 }
 
 fn rate_rows(rates: &[RateAtLimit]) -> Vec<Vec<String>> {
@@ -158,7 +160,7 @@ fn rate_rows(rates: &[RateAtLimit]) -> Vec<Vec<String>> {
                 format!("{}\u{202f}%", number(100.0 * rate.limit)),
                 with_interval(rate.rate.value, &rate.rate.interval, percent),
                 percent(rate.interpolated),
-                format!("{} of the other group{note}", count(rate.error_count)),
+                format!("{} wrong decisions{note}", count(rate.error_count)),
             ]
         })
         .collect()
@@ -221,7 +223,7 @@ pub fn attack_details(attack: &Attack) -> String {
             format!(r#"<span class="code">{}</span>"#, escape(&attack.parameters.to_string())),
         ));
     }
-    let head = |rate: &'static str, limit: &'static str| [limit, rate, "Interpolated", "Rests on errors"];
+    let head = |rate: &'static str, limit: &'static str| [limit, rate, "Interpolated", "Errors it rests on"];
     format!(
         "<details><summary>All numbers of {title}</summary>{}{}{}</details>",
         definitions(items.into_iter()),

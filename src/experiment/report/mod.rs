@@ -1,6 +1,6 @@
 //! Results of a run and their report: `results.json`, `scores.csv`, `report.html`.
 //!
-//! A caller fills [`Results`], then calls [`write`], which adds the verdict and the warnings that follow from
+//! A caller fills [`Results`], then calls [`write()`], which adds the verdict and the warnings that follow from
 //! the numbers, renders everything in memory and only then touches the disk; every file appears whole or not at
 //! all. [`rerender`] makes the page again from `results.json`.
 //!
@@ -17,7 +17,7 @@ mod verdict;
 
 use std::path::Path;
 
-pub use format::{decimal, escape, interval_text, percent};
+pub use format::{decimal, escape, interval_cell, interval_text, percent};
 pub use html::render_html;
 pub use images::{extremes, png_data_uri};
 pub use schema::{

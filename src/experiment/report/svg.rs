@@ -150,8 +150,8 @@ pub fn roc(attacks: &[Attack], log: bool) -> String {
             bottom - top
         );
     }
-    plot.x_ticks(&ticks, "false-positive rate: unseen images wrongly called training images");
-    plot.y_ticks(&ticks, "true-positive rate: training images found");
+    plot.x_ticks(&ticks, "false-positive rate (unseen images accused wrongly)");
+    plot.y_ticks(&ticks, "true-positive rate (training images found)");
     put!(plot.body, r#"<path class="guess" d="M{left:.1} {bottom:.1}L{right:.1} {top:.1}"/>"#);
     for (i, attack) in attacks.iter().enumerate() {
         let mut path = String::new();
@@ -203,7 +203,7 @@ pub fn histogram(figure: &HistogramFigure) -> String {
     let (members, non_members) = (shares(&h.members), shares(&h.non_members));
     let (Some(&low), Some(&high)) = (h.edges.first(), h.edges.last()) else { return String::new() };
     let top = members.iter().chain(&non_members).copied().fold(0.0, f64::max).max(1e-6);
-    let mut plot = Plot::new(270.0, (low, high), (0.0, 1.06 * top), false);
+    let mut plot = Plot::new(270.0, (low, high), (0.0, 1.16 * top), false);
     plot.x_ticks(&linear_ticks(low, high, 5.0), &figure.feature);
     let ticks: Vec<(f64, String)> = linear_ticks(0.0, 100.0 * top, 4.0)
         .into_iter()

@@ -202,8 +202,8 @@ fn details(
     let m = &attacks[0].metrics;
     if let Some(best) = tests.iter().min_by(|a, b| a.p_holm.total_cmp(&b.p_holm)) {
         out.push(format!(
-            "Smallest p-value {} ({} of {}), {} tests, Holm-corrected: this is how often a result at least as good \
-             would come about by luck alone.",
+            "If the encoder gave nothing away, luck alone would produce a result this good with probability {} \
+             ({} of {}; Holm-corrected for {} tests).",
             p_value(best.p_holm),
             best.measure,
             best.attack,
@@ -220,7 +220,7 @@ fn details(
     }
     if failed.is_empty() && decided > 0 {
         out.push(format!(
-            "{} — AUC 0.5 lies inside {} 99 % interval.",
+            "{}: AUC 0.5 lies inside {} 99 % interval.",
             if decided == 1 {
                 "The control is at chance".to_string()
             } else {
