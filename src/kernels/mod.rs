@@ -8,6 +8,7 @@ pub mod elementwise;
 pub mod reduce;
 mod step;
 mod tensor;
+pub mod variants;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};
