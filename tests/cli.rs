@@ -48,7 +48,10 @@ fn every_command_explains_itself_with_an_example() {
         let (stdout, _) = ends_with(0, &arguments);
         assert_says(&stdout, &["Example", &format!("contraleak {}", path.join(" ")), "--json"]);
         let description = stdout.lines().next().unwrap_or_default();
-        assert!(!description.is_empty() && !description.starts_with("Usage"), "{path:?} says not what it does");
+        assert!(
+            !description.is_empty() && !description.starts_with("Usage"),
+            "{path:?} says not what it does"
+        );
     }
     let (stdout, _) = ends_with(0, &["--help"]);
     assert_says(&stdout, &["Examples", "device", "data"]);
@@ -90,7 +93,10 @@ fn missing_data_ends_with_1_and_names_the_file() {
 #[test]
 fn data_info_counts() {
     let (stdout, _) = ends_with(0, &["data", "info", "synthetic-faces:count=8,size=32"]);
-    assert_says(&stdout, &["synthetic-faces", "8 images of 32x32", "smiling", "content hash", "target by attribute"]);
+    assert_says(
+        &stdout,
+        &["synthetic-faces", "8 images of 32x32", "smiling", "content hash", "target by attribute"],
+    );
     let (stdout, stderr) = ends_with(0, &["data", "info", "synthetic-faces:count=8,size=32", "--json"]);
     let info: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&info["images"], &info["width"], &info["height"]), (&8.into(), &32.into(), &32.into()));
@@ -118,7 +124,9 @@ fn data_export_writes_a_sheet() {
     assert_eq!((u64::from(sheet.width()), u64::from(sheet.height())), {
         (result["width"].as_u64().unwrap(), result["height"].as_u64().unwrap())
     });
-    assert!(result["rows"].as_array().unwrap().iter().all(|row| row["images"].as_array().unwrap().len() <= 3));
+    assert!(
+        result["rows"].as_array().unwrap().iter().all(|row| row["images"].as_array().unwrap().len() <= 3)
+    );
     assert_eq!(names_in(&out), ["sheet.png"]);
 }
 
