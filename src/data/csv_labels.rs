@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
+use sha2::{Digest, Sha256};
+
 use super::decode::ImageFile;
 use super::folder::folder_name;
 use super::image_set::{ImageSet, Labels, hex};
@@ -16,6 +18,8 @@ use crate::{Error, Result};
 struct Table {
     columns: Vec<String>,
     rows: Vec<(usize, Vec<String>)>,
+    /// SHA-256 of the file.
+    hash: [u8; 32],
 }
 
 /// Reads the rows that pass every filter and have a value in the target and attribute columns (the others
@@ -97,7 +101,7 @@ pub fn read(
         ids: decoded.kept.iter().map(|&index| table.rows[complete[index]].1[0].clone()).collect(),
         target: target.map(pick),
         attribute: attribute.map(pick),
-        source_hash: hex(&decoded.hash),
+        source_hash: hex(&Sha256::new().chain_update(table.hash).chain_update(decoded.hash).finalize()),
         published_normalization: None,
         notes,
     }
@@ -155,7 +159,7 @@ fn parse(file: &Path) -> Result<Table> {
     if rows.is_empty() {
         return Err(Error::data(on_line(file, 2), "expected rows after the header, found none"));
     }
-    Ok(Table { columns, rows })
+    Ok(Table { columns, rows, hash: Sha256::digest(&bytes).into() })
 }
 
 fn check_paths(file: &Path, table: &Table) -> Result<()> {

@@ -56,7 +56,7 @@ pub struct ImageSet {
     pub target: Option<Labels>,
     /// The sensitive attribute.
     pub attribute: Option<Labels>,
-    /// SHA-256 (hexadecimal) of the bytes that were read from disk, or of the generator's settings.
+    /// SHA-256 (hexadecimal) of the files with images and labels that were read, or of the generator's settings.
     pub source_hash: String,
     /// The constants the field uses for this data set; `None` where they are computed.
     pub published_normalization: Option<Normalization>,

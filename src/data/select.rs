@@ -5,8 +5,10 @@ use super::folder::skipped_note;
 use super::image_set::ImageSet;
 use super::spec::{ImageOptions, Spec};
 use super::splits::shuffled;
-use crate::rng::Stream;
 use crate::{Error, Result};
+
+/// Splits use the permutations 0 and 1 of a seed: a shuffle with the seed of a split is not that split.
+const SHUFFLE_NUMBER: u32 = 2;
 
 /// The part of a [`Spec`] that selects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Selection {
     /// [`Error::Data`] when `take` reaches past the last image: the set, how many are needed, how many there are.
     pub fn indices(&self, name: &str, images: usize) -> Result<Vec<usize>> {
         let order = match self.shuffle {
-            Some(seed) => shuffled(images, seed, Stream::Shuffle, 0)?,
+            Some(seed) => shuffled(images, seed, SHUFFLE_NUMBER)?,
             None => (0..images).collect(),
         };
         let Some((start, end)) = self.take else { return Ok(order) };

@@ -205,7 +205,9 @@ impl<'a> Options<'a> {
             seen.push(name);
             self.set(&mut spec, name, value)?;
         }
-        if let (Source::SyntheticFaces(faces), Some(size)) = (&mut spec.source, spec.size.take()) {
+        if let Source::SyntheticFaces(faces) = &mut spec.source
+            && let Some(size) = spec.size.take()
+        {
             faces.size = size;
         }
         Ok(spec)

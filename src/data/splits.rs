@@ -14,16 +14,16 @@ pub const PUBLISHED_BLOCK: usize = 10_000;
 /// Equal shares for members, shadow members, shadow non-members, non-members and probe.
 pub const EQUAL_PROPORTIONS: [f64; 5] = [0.2; 5];
 
-/// The `number`-th permutation of `0..count` that a seed gives: Fisher and Yates' shuffle with one draw of `stream` a position (64 random
-/// bits scaled to the range, so that the bias is below `count / 2^64`).
+/// The `number`-th permutation of `0..count` that a seed gives: Fisher and Yates' shuffle with one draw of
+/// the split stream a position (64 random bits scaled to the range: the bias is below `count / 2^64`).
 ///
 /// # Errors
 /// [`Error::Usage`] for more than 2^32 positions.
-pub fn shuffled(count: usize, seed: u64, stream: Stream, number: u32) -> Result<Vec<usize>> {
+pub fn shuffled(count: usize, seed: u64, number: u32) -> Result<Vec<usize>> {
     if u32::try_from(count).is_err() {
         return Err(Error::usage(format!("expected at most {} images to shuffle, found {count}", u32::MAX)));
     }
-    let key = Key::from_seed(seed).stream(stream, number);
+    let key = Key::from_seed(seed).stream(Stream::Split, number);
     let mut order: Vec<usize> = (0..count).collect();
     for position in 0..count {
         let [low, high] = key.draw(position as u32, 0, 0);
@@ -108,10 +108,10 @@ pub fn encodermi_split(pool: &EncoderMiPool, seed: u64) -> Result<EncoderMiSplit
                     if from_test { " and 1 test image" } else { "" }
                 )));
             }
-            let order = shuffled(train, seed, Stream::Split, 0)?;
+            let order = shuffled(train, seed, 0)?;
             let take = |number: usize| order[number * block..(number + 1) * block].to_vec();
             let nonmembers = if from_test {
-                let test_order = shuffled(test, seed, Stream::Split, 1)?;
+                let test_order = shuffled(test, seed, 1)?;
                 test_order[..block].iter().map(|index| train + index).collect()
             } else {
                 take(3)
@@ -140,7 +140,7 @@ pub fn encodermi_split(pool: &EncoderMiPool, seed: u64) -> Result<EncoderMiSplit
                     names[empty], proportions[empty]
                 )));
             }
-            let order = shuffled(images, seed, Stream::Split, 0)?;
+            let order = shuffled(images, seed, 0)?;
             let mut rest = order.as_slice();
             let [members, shadow_members, shadow_nonmembers, nonmembers, probe] = sizes.map(|size| {
                 let (block, after) = rest.split_at(size);
@@ -256,7 +256,7 @@ impl Permutation {
     /// The `number`-th permutation of `0..count`; the generator is seeded anew before each.
     fn draw(self, count: usize, number: u32) -> Result<Vec<usize>> {
         match self {
-            Permutation::Seeded(seed) => shuffled(count, seed, Stream::Split, number),
+            Permutation::Seeded(seed) => shuffled(count, seed, number),
             Permutation::TorchSplits => torch_permutation(count, 0),
         }
     }

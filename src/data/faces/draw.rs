@@ -16,6 +16,8 @@ struct Paint {
     colour: Colour,
     /// Width of the edge of a shape, in face units.
     blur: f32,
+    /// Share of the point that the figure covers: the light falls on the figure only.
+    figure: f32,
 }
 
 impl Paint {
@@ -24,6 +26,7 @@ impl Paint {
         let share = coverage(distance, self.blur) * opacity;
         if share > 0.0 {
             self.colour = mix(self.colour, colour, share);
+            self.figure += (1.0 - self.figure) * share;
         }
     }
 }
@@ -63,7 +66,7 @@ fn shade(at: Point, look: &Look, step: f32) -> Colour {
     let pose = &look.pose;
     let body = scaled_point(shifted(at, [pose.centre[0] * 0.8, pose.centre[1]]), pose.scale);
     let p = rotated(scaled_point(shifted(at, pose.centre), pose.scale), pose.half_roll);
-    let mut paint = Paint { colour: background(at, look), blur: step / pose.scale * 1.2 };
+    let mut paint = Paint { colour: background(at, look), blur: step / pose.scale * 1.2, figure: 0.0 };
 
     hair_behind(&mut paint, p, look);
     clothing(&mut paint, body, p, look);
@@ -72,8 +75,7 @@ fn shade(at: Point, look: &Look, step: f32) -> Colour {
     hair_in_front(&mut paint, p, look);
     glasses(&mut paint, p, look);
 
-    let figure = head_distance(p, look).min(ellipse(shifted(body, [0.0, 1.32]), [1.1, 0.75])) - 0.25;
-    mix(paint.colour, scaled(paint.colour, lambert(p, look)), coverage(figure, 0.3))
+    mix(paint.colour, scaled(paint.colour, lambert(p, look)), paint.figure)
 }
 
 fn scaled_point(p: Point, scale: f32) -> Point {
@@ -132,7 +134,7 @@ fn hair_colour(p: Point, look: &Look) -> Colour {
         HairStyle::Curly => wave(p[0] * hair.strands * 0.6) * wave(p[1] * hair.strands * 0.6 + 0.3),
         _ => wave(p[0] * hair.strands / (1.0 + (p[1] + 0.7).abs()) + hair.part),
     };
-    scaled(hair.colour, 0.82 + 0.36 * strands)
+    scaled(hair.colour, 0.88 + 0.20 * strands)
 }
 
 fn hair_behind(paint: &mut Paint, p: Point, look: &Look) {

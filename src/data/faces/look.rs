@@ -18,8 +18,8 @@ const HAIR: [Colour; 8] = [
     [0.44, 0.24, 0.13],
     [0.80, 0.63, 0.34],
     [0.63, 0.31, 0.14],
-    [0.66, 0.65, 0.65],
-    [0.90, 0.89, 0.87],
+    [0.58, 0.57, 0.57],
+    [0.82, 0.81, 0.79],
 ];
 const IRIS: [Colour; 5] =
     [[0.20, 0.12, 0.07], [0.36, 0.22, 0.10], [0.28, 0.42, 0.60], [0.30, 0.45, 0.30], [0.40, 0.44, 0.46]];
@@ -210,9 +210,9 @@ impl Look {
     pub fn draw(key: Key, index: u32, smiling: bool, tone: usize) -> Look {
         let d = &mut Draws { key, index, next: 0 };
         let pose = Pose {
-            centre: [d.around(0.16), d.around(0.10) + 0.04],
+            centre: [d.around(0.13), d.around(0.08) + 0.04],
             scale: d.range(0.86, 1.12),
-            half_roll: d.around(0.13),
+            half_roll: d.around(0.11),
             yaw: d.around(1.0),
             pitch: d.around(0.05),
         };
@@ -223,7 +223,7 @@ impl Look {
             skin: d.jitter(SKIN[tone], 0.09),
             blush: d.range(0.0, 0.35),
         };
-        let smile = if smiling { d.range(0.55, 1.0) } else { 0.0 };
+        let smile = if smiling { d.range(0.65, 1.0) } else { 0.0 };
         let eyes = draw_eyes(d, smile);
         let nose = [d.range(0.06, 0.10), d.range(0.17, 0.25)];
         let mouth = draw_mouth(d, smiling, smile, head.skin);
@@ -295,16 +295,16 @@ fn draw_eyes(d: &mut Draws, smile: f32) -> Eyes {
 
 fn draw_mouth(d: &mut Draws, smiling: bool, smile: f32, skin: Colour) -> Mouth {
     let (height, width, lip) = (d.range(0.34, 0.40), d.range(0.18, 0.235), d.range(0.028, 0.055));
-    let (laugh, serious, ajar) = (d.chance(0.65), d.range(-0.045, 0.012), d.chance(0.2));
+    let (laugh, serious, ajar) = (d.chance(0.75), d.range(-0.035, 0.015), d.chance(0.2));
     let opening = d.range(0.45, 1.0);
     let lipstick: Colour = [d.range(0.55, 0.80), d.range(0.12, 0.30), d.range(0.18, 0.36)];
     let rouge = if d.chance(0.3) { 0.75 } else { 0.28 };
     Mouth {
         height,
-        half_width: if smiling { width * (1.1 + 0.22 * smile) } else { width * 0.95 },
-        curve: if smiling { 0.11 * smile + 0.02 } else { serious },
+        half_width: if smiling { width * (1.15 + 0.25 * smile) } else { width * 0.95 },
+        curve: if smiling { 0.13 * smile + 0.03 } else { serious },
         opening: match (smiling, laugh, ajar) {
-            (true, true, _) => 0.10 * opening,
+            (true, true, _) => 0.12 * opening,
             (false, _, true) => 0.035 * opening,
             _ => 0.0,
         },
@@ -314,8 +314,9 @@ fn draw_mouth(d: &mut Draws, smiling: bool, smile: f32, skin: Colour) -> Mouth {
 }
 
 fn draw_background(d: &mut Draws) -> Background {
-    let first = d.colour(0.12, 0.95);
-    let second = mix(first, d.colour(0.05, 1.0), 0.75);
+    let (first, gray, tint) = (d.colour(0.10, 0.95), d.range(0.2, 0.85), d.range(0.15, 0.8));
+    let first = mix([gray; 3], first, tint);
+    let second = mix(first, d.colour(0.05, 1.0), d.range(0.3, 0.7));
     Background {
         pattern: d.pick(&[
             Pattern::Vertical,
