@@ -185,6 +185,29 @@ fn a_device_that_does_not_exist_ends_with_1_and_lists_those_that_do() {
     assert_says(&String::from_utf8_lossy(&output.stderr), &["no such adapter", "adapters here"]);
 }
 
+#[test]
+fn a_report_is_made_again_from_its_results() {
+    use contraleak::experiment::report::{self, Results};
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let mut results = Results::new("A run without attacks");
+    report::write(folder.path(), &mut results, &[]).unwrap();
+    let page = std::fs::read(folder.path().join("report.html")).unwrap();
+    std::fs::remove_file(folder.path().join("report.html")).unwrap();
+
+    let (stdout, _) = ends_with(0, &["report", place]);
+    assert_says(&stdout, &["A run without attacks", &results.verdict.sentence, "report.html"]);
+    assert_eq!(std::fs::read(folder.path().join("report.html")).unwrap(), page);
+    let (stdout, _) = ends_with(0, &["report", place, "--json"]);
+    let rendered: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(rendered["verdict"]["sentence"], results.verdict.sentence.as_str());
+
+    std::fs::write(folder.path().join("results.json"), "{\"schema\": 99}").unwrap();
+    assert_says(&ends_with(1, &["report", place]).1, &["results.json", "schema 99"]);
+    std::fs::remove_file(folder.path().join("results.json")).unwrap();
+    assert_says(&ends_with(1, &["report", place]).1, &[place, "expected results.json"]);
+}
+
 /// Names in a folder, sorted.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();

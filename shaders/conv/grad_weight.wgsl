@@ -48,11 +48,11 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let iw${m} = i32(ow * params.stride) + kw${m};
         let inside${m} = u32(ih${m}) < params.height && u32(iw${m}) < params.width && here && g${m} < params.groups;
         let pixel${m} = base${m} + n * params.x_image + (u32(ih${m}) * params.width + u32(iw${m})) * params.x_pixel;
-        let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
+        let a${m} = textureLoad(x, texel(select(NOWHERE, pixel${m}, inside${m})));
 #end
         let upstream = n * params.dy_image + column * params.dy_group + (oh * params.out_w + ow) * params.dy_pixel;
 #for p in 0..4
-        let b${p} = textureLoad(dy, at(select(NOWHERE, upstream + ${p}u * params.dy_pixel, ow + ${p}u < params.out_w)));
+        let b${p} = textureLoad(dy, texel(select(NOWHERE, upstream + ${p}u * params.dy_pixel, ow + ${p}u < params.out_w)));
 #end
 #for r in 0..32
         c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)

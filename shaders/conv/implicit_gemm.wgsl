@@ -62,11 +62,11 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
             var j = w_base + tap * params.c4 * 4u * lanes;
             for (var c = 0u; c < params.c4; c++) {
 #for m in 0..4
-                let a${m} = textureLoad(source, at(i${m}));
+                let a${m} = textureLoad(source, texel(i${m}));
                 i${m} += next${m};
 #end
 #for q in 0..4
-                let b${q} = textureLoad(w, at(j + ${q}u * lanes));
+                let b${q} = textureLoad(w, texel(j + ${q}u * lanes));
 #end
                 j += 4u * lanes;
 #for r in 0..32

@@ -1,7 +1,8 @@
-// y = f(x), element by element, where OP names f.
+// y = f(x), element by element, f the activation of common/activation.
 // binding 0: x [vec4], 1: y [vec4]. Grid: one invocation for each vec4. Roofline: memory, 8 bytes an element.
 // f(0) = 0 for every f here, so padding lanes stay zero.
 #import common/grid
+#import common/activation
 
 struct Params { count: u32 }
 var<immediate> params: Params;
@@ -13,14 +14,5 @@ fn unary(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
          @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
-    let v = x[i];
-#if OP_RELU
-    y[i] = max(v, vec4<f32>(0.0));
-#endif
-#if OP_RELU6
-    y[i] = clamp(v, vec4<f32>(0.0), vec4<f32>(6.0));
-#endif
-#if OP_TANH
-    y[i] = tanh(clamp(v, vec4<f32>(-15.0), vec4<f32>(15.0)));
-#endif
+    y[i] = activate(x[i]);
 }

@@ -11,6 +11,7 @@ mod device;
 pub mod interrupt;
 pub mod output;
 pub mod progress;
+mod report;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -52,6 +53,7 @@ pub struct Global {
 enum Command {
     Device(device::Args),
     Data(data::Args),
+    Report(report::Args),
 }
 
 impl Command {
@@ -59,6 +61,7 @@ impl Command {
         match self {
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
+            Command::Report(args) => report::run(args, global),
         }
     }
 }

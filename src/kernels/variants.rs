@@ -13,33 +13,30 @@ pub struct Variant {
     pub reason: String,
 }
 
+const TEXTURES: &str = "software: operands in storage textures, one subgroup a workgroup";
+const TILES: &str = "tiled: operands in workgroup memory";
+
 /// The variants of every family that has more than one.
 pub fn variants(facts: &Facts) -> Vec<Variant> {
-    let (variant, reason) = if facts.texture_kernels() {
-        (
-            "software: operands in storage textures",
-            "a software adapter with subgroups of 8 and 64-bit integers".to_string(),
-        )
-    } else {
-        let tiles = match facts.class {
-            KernelClass::Discrete => "tiled: workgroup-memory tiles, large where the shape allows",
-            KernelClass::Integrated | KernelClass::Software => {
-                "tiled: medium and small workgroup-memory tiles"
-            }
-        };
-        (tiles, tiled_because(facts))
+    let dense = if facts.texture_kernels() { TEXTURES } else { TILES };
+    let tiles = match facts.class {
+        KernelClass::Discrete => "tiled: large tiles where the shape allows",
+        KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
     };
-    vec![Variant { family: "conv2d", variant, reason }]
+    let families =
+        [("conv2d", dense), ("contrastive losses", dense), ("similarity", dense), ("matmul", tiles)];
+    families.map(|(family, variant)| Variant { family, variant, reason: reason(facts) }).to_vec()
 }
 
-fn tiled_because(facts: &Facts) -> String {
-    match (facts.class, facts.subgroup, facts.int64) {
-        (KernelClass::Discrete, ..) => "a GPU with its own memory".into(),
-        (KernelClass::Integrated, ..) => "a GPU that shares memory with the CPU".into(),
-        (KernelClass::Software, Some(8), false) => "a software adapter without 64-bit integers".into(),
-        (KernelClass::Software, Some(size), _) => {
-            format!("a software adapter with subgroups of {size}, not 8")
+fn reason(facts: &Facts) -> String {
+    match (facts.class, facts.subgroup) {
+        (KernelClass::Discrete, _) => "a GPU with its own memory".into(),
+        (KernelClass::Integrated, _) => "a GPU that shares memory with the CPU".into(),
+        (KernelClass::Software, Some(8)) if facts.int64 => {
+            "a software adapter with subgroups of 8 and 64-bit integers".into()
         }
-        (KernelClass::Software, None, _) => "a software adapter without a fixed subgroup size".into(),
+        (KernelClass::Software, Some(8)) => "a software adapter without 64-bit integers".into(),
+        (KernelClass::Software, Some(size)) => format!("a software adapter with subgroups of {size}, not 8"),
+        (KernelClass::Software, None) => "a software adapter without a fixed subgroup size".into(),
     }
 }

@@ -1,0 +1,42 @@
+// y = f(γ·(x − μ)·inv_std + β [+ residual]), f the activation.
+// binding 0: x, 1: mean, 2: inv_std or running variance, 3: γ, 4: β, 5: y, 6: residual (if RESIDUAL) [vec4].
+// Grid: one invocation a share (common/planes). Roofline: memory, one read of each input, one write.
+// Padding lanes: γ = β = 0 and x = residual = 0 there, so y = f(0) = 0.
+#import common/grid
+#import common/planes
+#import common/activation
+#import norm/statistic
+
+struct Params { planes: Planes, is_variance: u32, epsilon: f32 }
+var<immediate> params: Params;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> mean: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> spread: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+#if RESIDUAL
+@group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
+#endif
+
+@compute @workgroup_size(${WORKGROUP})
+fn batch_norm_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                    @builtin(local_invocation_index) local: u32) {
+    let planes = params.planes;
+    let share = share_of(linear_index(group, groups, local), planes);
+    if share.first >= planes.images { return; }
+    let mu = mean[share.group];
+    let scale = gamma[share.group] * inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
+    let shift = beta[share.group];
+    for (var n = share.first; n < share.end; n++) {
+        let start = (n * planes.groups + share.group) * planes.pixels;
+        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+            // The gradient kernels repeat exactly this to know where the activation let through.
+            var v = fma(x[start + p] - mu, scale, shift);
+#if RESIDUAL
+            v += residual[start + p];
+#endif
+            y[start + p] = activate(v);
+        }
+    }
+}

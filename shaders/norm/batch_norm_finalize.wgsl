@@ -1,0 +1,55 @@
+// Batch statistics of one channel group from its partial ones, in a fixed order (Chan et al., 1983):
+//   μ = Σ n_p μ_p / n,  M = Σ M_p + n_p (μ_p − μ)²,  inv_std = 1/√(M/n + ε),
+//   running ← (1 − m)·running + m·(μ or M/(n − 1)).
+// binding 0: partials [2][groups][parts] vec4, 1: mean, 2: inv_std, 3: running mean, 4: running variance [C].
+// Grid: one workgroup a channel group. Roofline: latency; it reads a 64th or less of x.
+#import common/planes
+
+struct Params { planes: Planes, channels: u32, epsilon: f32, momentum: f32 }
+var<immediate> params: Params;
+@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> mean: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> inv_std: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> running_mean: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> running_variance: array<vec4<f32>>;
+var<workgroup> shifts: array<vec4<f32>, ${WORKGROUP}>;
+var<workgroup> deviations: array<vec4<f32>, ${WORKGROUP}>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let planes = params.planes;
+    let parts = planes.blocks * planes.lanes;
+    let first = group.x * parts;
+    let pivot = partials[first];
+    var shift = vec4<f32>(0.0);
+    for (var part = local; part < parts; part += ${WORKGROUP}u) {
+        shift += part_texels(part, planes) * (partials[first + part] - pivot);
+    }
+    shifts[local] = shift;
+    workgroupBarrier();
+    let count = f32(planes.images) * f32(planes.pixels);
+    var total = vec4<f32>(0.0);
+    for (var i = 0u; i < ${WORKGROUP}u; i++) { total += shifts[i]; }
+    let mu = pivot + total / count;
+    let squares = planes.groups * parts + first;
+    var deviation = vec4<f32>(0.0);
+    for (var part = local; part < parts; part += ${WORKGROUP}u) {
+        let d = partials[first + part] - mu;
+        deviation += partials[squares + part] + part_texels(part, planes) * (d * d);
+    }
+    deviations[local] = deviation;
+    workgroupBarrier();
+    if local != 0u { return; }
+    var sum = vec4<f32>(0.0);
+    for (var i = 0u; i < ${WORKGROUP}u; i++) { sum += deviations[i]; }
+    let lanes = vec4<u32>(group.x * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    let real = lanes < vec4<u32>(params.channels);
+    let zero = vec4<f32>(0.0);
+    mean[group.x] = select(zero, mu, real);
+    inv_std[group.x] = select(zero, 1.0 / sqrt(sum / count + params.epsilon), real);
+    let old_mean = running_mean[group.x];
+    let old_variance = running_variance[group.x];
+    running_mean[group.x] = select(zero, old_mean + params.momentum * (mu - old_mean), real);
+    running_variance[group.x] =
+        select(zero, old_variance + params.momentum * (sum / (count - 1.0) - old_variance), real);
+}

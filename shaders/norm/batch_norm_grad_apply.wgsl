@@ -1,0 +1,41 @@
+// dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)) with g as in batch_norm_grad_partials.
+// binding 0: x, 1: dy, or g where it is known (then no activation is defined), 2: constants
+// (batch_norm_grad_finalize), 3: dx [vec4]. Grid: one invocation a share. Roofline: memory, two reads, one write.
+// Padding lanes: γ = 0 there, so dx = 0.
+#import common/grid
+#import common/planes
+#import common/activation
+
+struct Params { planes: Planes }
+var<immediate> params: Params;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> constants: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                         @builtin(local_invocation_index) local: u32) {
+    let planes = params.planes;
+    let share = share_of(linear_index(group, groups, local), planes);
+    if share.first >= planes.images { return; }
+    let at = share.group * 6u;
+    let mu = constants[at];
+    let scale = constants[at + 2u] * constants[at + 1u];
+    let slope = constants[at + 1u] * constants[at + 4u];
+    let offset = constants[at + 5u];
+#if ACTIVATED
+    let shift = constants[at + 3u];
+#endif
+    for (var n = share.first; n < share.end; n++) {
+        let start = (n * planes.groups + share.group) * planes.pixels;
+        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+            let d = x[start + p] - mu;
+            var g = dy[start + p];
+#if ACTIVATED
+            g = activation_gradient(activate(fma(d, scale, shift)), g);
+#endif
+            dx[start + p] = scale * ((g - offset) - d * slope);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// Partial sums of g and g·x̂ over each share, g = dy·f'(before the activation f), x̂ = (x − μ)·inv_std.
+// binding 0: x, 1: dy, 2: mean, 3: inv_std or running variance [vec4], 4: partial Σ g·x̂, then partial Σ g
+// [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g; otherwise, where there is an activation, its
+// result is computed again from 5: γ, 6: β, which saves the read of y.
+// Grid: one invocation a share. Roofline: memory, reads of x, dy (and y), with RESIDUAL one write.
+#import common/grid
+#import common/planes
+#import common/activation
+#import norm/statistic
+
+struct Params { planes: Planes, is_variance: u32, epsilon: f32 }
+var<immediate> params: Params;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> mean: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> spread: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> partials: array<vec4<f32>>;
+#if RESIDUAL
+@group(0) @binding(5) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> dresidual: array<vec4<f32>>;
+#else
+#if ACTIVATED
+@group(0) @binding(5) var<storage, read> gamma: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> beta: array<vec4<f32>>;
+#endif
+#endif
+
+@compute @workgroup_size(${WORKGROUP})
+fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                            @builtin(local_invocation_index) local: u32) {
+    let planes = params.planes;
+    let share = share_of(linear_index(group, groups, local), planes);
+    if share.first >= planes.images { return; }
+    let mu = mean[share.group];
+    let inverse = inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
+#if ACTIVATED && !RESIDUAL
+    let scale = gamma[share.group] * inverse;
+    let shift = beta[share.group];
+#endif
+    var sum = vec4<f32>(0.0);
+    var product = vec4<f32>(0.0);
+    for (var n = share.first; n < share.end; n++) {
+        let start = (n * planes.groups + share.group) * planes.pixels;
+        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+            let d = x[start + p] - mu;
+            var g = dy[start + p];
+#if RESIDUAL
+            g = activation_gradient(y[start + p], g);
+            dresidual[start + p] = g;
+#else
+#if ACTIVATED
+            g = activation_gradient(activate(fma(d, scale, shift)), g);
+#endif
+#endif
+            sum += g;
+            product = fma(g, d, product);
+        }
+    }
+    partials[share.part] = product * inverse;
+    partials[planes.groups * planes.blocks * planes.lanes + share.part] = sum;
+}

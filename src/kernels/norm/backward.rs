@@ -1,0 +1,137 @@
+//! Gradients: one pass that sums, one that applies. With g the gradient before the activation,
+//! `dβ = Σ g`, `dγ = Σ g·x̂` and, in training, `dx = γ·inv_std·(g − dβ/n − x̂·dγ/n)`; in evaluation the
+//! statistics are constants and `dx = γ·inv_std·g`.
+
+use super::{FINALIZE_WORKGROUP, debug_check_vectors, statistic_words};
+use crate::gpu::shader::Defines;
+use crate::gpu::{Binding, Dispatch, Recording};
+use crate::kernels::Tensor;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::planes::{Planes, WORKGROUP};
+
+/// The gradients of one batch norm. `x`, `y`, `dy`, `dx`, `dresidual` are [N, C, H, W]; vectors are [1, C].
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormGrad {
+    pub x: Tensor,
+    /// The result of the forward pass; read only where there are both a residual and an activation.
+    pub y: Tensor,
+    pub dy: Tensor,
+    pub gamma: Tensor,
+    pub beta: Tensor,
+    /// As the forward pass in training wrote it; in evaluation the running mean.
+    pub mean: Tensor,
+    /// As the forward pass in training wrote it (1/√(σ² + ε)); in evaluation the running *variance*.
+    pub spread: Tensor,
+    pub activation: Option<Unary>,
+    /// Written. May not share a buffer with any input.
+    pub dx: Tensor,
+    /// Written; there is one exactly if the forward pass had a residual. Without an activation it may be
+    /// `dy` itself, which already holds it.
+    pub dresidual: Option<Tensor>,
+    /// Written (not added to); the two may share a buffer.
+    pub dgamma: Tensor,
+    pub dbeta: Tensor,
+}
+
+/// Gradients of [`batch_norm_train`](super::batch_norm_train).
+pub fn batch_norm_train_grad(recording: &mut Recording, grad: &BatchNormGrad) {
+    record(recording, grad, false);
+}
+
+/// Gradients of [`batch_norm_eval`](super::batch_norm_eval).
+pub fn batch_norm_eval_grad(recording: &mut Recording, grad: &BatchNormGrad) {
+    record(recording, grad, true);
+}
+
+fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
+    let BatchNormGrad { x, dy, gamma, beta, mean, spread, dgamma, dbeta, .. } = *grad;
+    debug_check_vectors(x, &[gamma, beta, mean, spread, dgamma, dbeta]);
+    let shape = x.shape;
+    let planes = Planes::reduce(shape);
+    let statistic = statistic_words(is_variance);
+    let partial_bytes = 2 * planes.shares() as u64 * 16;
+    let partials = recording.transient("batch norm partial gradients", partial_bytes);
+    let vector = gamma.shape.bytes();
+
+    let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
+    if let Some(f) = grad.activation {
+        defines = defines.with(f.define(), 1).with("ACTIVATED", 1);
+    }
+    let mut reduce_bindings = vec![
+        Binding::Read(x.slice),
+        Binding::Read(dy.slice),
+        Binding::Read(mean.slice),
+        Binding::Read(spread.slice),
+        Binding::Write(partials),
+    ];
+    // The gradient before the activation, where a tensor holds it after the first pass.
+    let mut known = None;
+    let mut reduce_defines = defines.clone();
+    let mut tensors = 2;
+    match (grad.dresidual, grad.activation) {
+        (Some(dresidual), Some(_)) => {
+            reduce_defines = reduce_defines.with("RESIDUAL", 1);
+            reduce_bindings.extend([Binding::Read(grad.y.slice), Binding::Write(dresidual.slice)]);
+            known = Some(dresidual);
+            tensors = 4;
+        }
+        (dresidual, None) => {
+            if let Some(dresidual) = dresidual.filter(|d| d.slice != dy.slice) {
+                recording.copy(dy.slice, dresidual.slice);
+            }
+            known = Some(dy);
+        }
+        (None, Some(_)) => {
+            reduce_bindings.extend([Binding::Read(gamma.slice), Binding::Read(beta.slice)]);
+        }
+    }
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_grad_partials",
+        defines: reduce_defines,
+        bindings: reduce_bindings,
+        immediates: [&planes.words()[..], &statistic].concat(),
+        grid: planes.grid(recording),
+        flops: 5 * shape.elements() as u64,
+        bytes: tensors * shape.bytes() + partial_bytes + 4 * vector,
+    });
+
+    let constants = recording.transient("batch norm gradient constants", 6 * vector);
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_grad_finalize",
+        defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
+        bindings: vec![
+            Binding::Read(partials),
+            Binding::Read(mean.slice),
+            Binding::Read(spread.slice),
+            Binding::Read(gamma.slice),
+            Binding::Read(beta.slice),
+            Binding::Write(dgamma.slice),
+            Binding::Write(dbeta.slice),
+            Binding::Write(constants),
+        ],
+        immediates: [&planes.words()[..], &statistic].concat(),
+        grid: [shape.c4() as u32, 1, 1],
+        flops: 2 * planes.shares() as u64 * 4,
+        bytes: partial_bytes + 12 * vector,
+    });
+
+    let planes = Planes::map(shape);
+    let (g, apply_defines) = match known {
+        Some(g) => (g, Defines::new().with("WORKGROUP", WORKGROUP)),
+        None => (dy, defines),
+    };
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_grad_apply",
+        defines: apply_defines,
+        bindings: vec![
+            Binding::Read(x.slice),
+            Binding::Read(g.slice),
+            Binding::Read(constants),
+            Binding::Write(grad.dx.slice),
+        ],
+        immediates: planes.words().to_vec(),
+        grid: planes.grid(recording),
+        flops: 6 * shape.elements() as u64,
+        bytes: 3 * shape.bytes() + 6 * vector,
+    });
+}

@@ -1,0 +1,152 @@
+//! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
+
+use super::{EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_vectors, statistic_words};
+use crate::gpu::shader::Defines;
+use crate::gpu::{Binding, Dispatch, Recording};
+use crate::kernels::Tensor;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::planes::{Planes, WORKGROUP};
+
+/// One batch norm in training. `x`, `residual` and `y` are [N, C, H, W]; the vectors are [1, C].
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormTrain {
+    pub x: Tensor,
+    pub gamma: Tensor,
+    pub beta: Tensor,
+    /// Updated in place: (1 − m)·old + m·batch, with the unbiased variance. They share a buffer with no
+    /// other tensor here, except with each other.
+    pub running_mean: Tensor,
+    pub running_variance: Tensor,
+    /// Added before the activation.
+    pub residual: Option<Tensor>,
+    pub activation: Option<Unary>,
+    pub y: Tensor,
+    /// Written: statistics of this batch, for the backward pass.
+    pub mean: Tensor,
+    pub inv_std: Tensor,
+}
+
+/// One batch norm in evaluation; shapes as in [`BatchNormTrain`].
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormEval {
+    pub x: Tensor,
+    pub gamma: Tensor,
+    pub beta: Tensor,
+    pub running_mean: Tensor,
+    pub running_variance: Tensor,
+    pub residual: Option<Tensor>,
+    pub activation: Option<Unary>,
+    pub y: Tensor,
+}
+
+/// Normalises by the statistics of this batch. [`check_batch_norm`](super::check_batch_norm) says which
+/// shapes have any.
+pub fn batch_norm_train(recording: &mut Recording, norm: &BatchNormTrain) {
+    let BatchNormTrain { x, gamma, beta, mean, inv_std, .. } = *norm;
+    debug_check_vectors(x, &[gamma, beta, norm.running_mean, norm.running_variance, mean, inv_std]);
+    statistics(recording, norm);
+    let apply = Apply {
+        x,
+        mean,
+        spread: inv_std,
+        is_variance: false,
+        gamma,
+        beta,
+        residual: norm.residual,
+        activation: norm.activation,
+        y: norm.y,
+    };
+    apply.record(recording);
+}
+
+/// Normalises by the running statistics.
+pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
+    let BatchNormEval { x, gamma, beta, running_mean, running_variance, .. } = *norm;
+    debug_check_vectors(x, &[gamma, beta, running_mean, running_variance]);
+    let apply = Apply {
+        x,
+        mean: running_mean,
+        spread: running_variance,
+        is_variance: true,
+        gamma,
+        beta,
+        residual: norm.residual,
+        activation: norm.activation,
+        y: norm.y,
+    };
+    apply.record(recording);
+}
+
+fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
+    let shape = norm.x.shape;
+    let planes = Planes::reduce(shape);
+    let bytes = 2 * planes.shares() as u64 * 16;
+    let partials = recording.transient("batch norm partial statistics", bytes);
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_partials",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        bindings: vec![Binding::Read(norm.x.slice), Binding::Write(partials)],
+        immediates: planes.words().to_vec(),
+        grid: planes.grid(recording),
+        flops: 4 * shape.elements() as u64,
+        bytes: shape.bytes() + bytes,
+    });
+    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits()];
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_finalize",
+        defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
+        bindings: vec![
+            Binding::Read(partials),
+            Binding::Write(norm.mean.slice),
+            Binding::Write(norm.inv_std.slice),
+            Binding::Write(norm.running_mean.slice),
+            Binding::Write(norm.running_variance.slice),
+        ],
+        immediates: [&planes.words()[..], &words].concat(),
+        grid: [shape.c4() as u32, 1, 1],
+        flops: 8 * planes.shares() as u64 * 4,
+        bytes: bytes + 6 * norm.mean.shape.bytes(),
+    });
+}
+
+struct Apply {
+    x: Tensor,
+    mean: Tensor,
+    spread: Tensor,
+    is_variance: bool,
+    gamma: Tensor,
+    beta: Tensor,
+    residual: Option<Tensor>,
+    activation: Option<Unary>,
+    y: Tensor,
+}
+
+impl Apply {
+    fn record(&self, recording: &mut Recording) {
+        let shape = self.x.shape;
+        let planes = Planes::map(shape);
+        let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
+        if let Some(f) = self.activation {
+            defines = defines.with(f.define(), 1);
+        }
+        let mut bindings: Vec<_> = [self.x, self.mean, self.spread, self.gamma, self.beta]
+            .iter()
+            .map(|t| Binding::Read(t.slice))
+            .collect();
+        bindings.push(Binding::Write(self.y.slice));
+        if let Some(residual) = self.residual {
+            defines = defines.with("RESIDUAL", 1);
+            bindings.push(Binding::Read(residual.slice));
+        }
+        let residual = u64::from(self.residual.is_some());
+        recording.dispatch(Dispatch {
+            shader: "norm/batch_norm_apply",
+            defines,
+            bindings,
+            immediates: [&planes.words()[..], &statistic_words(self.is_variance)].concat(),
+            grid: planes.grid(recording),
+            flops: (3 + residual + u64::from(self.activation.is_some())) * shape.elements() as u64,
+            bytes: (2 + residual) * shape.bytes() + 4 * self.mean.shape.bytes(),
+        });
+    }
+}
