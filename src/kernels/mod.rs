@@ -17,6 +17,7 @@ pub mod similarity;
 mod step;
 mod tensor;
 mod tile;
+pub mod variants;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};

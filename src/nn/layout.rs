@@ -146,7 +146,7 @@ fn recognize(state: &StateDict) -> Option<(&'static Layout, String)> {
     prefixes.dedup();
     prefixes.into_iter().find_map(|prefix| {
         let has = |name: &&str| state.tensors.contains_key(&format!("{prefix}{name}"));
-        let layout = LAYOUTS.iter().find(|layout| layout.signature.iter().all(|name| has(name)))?;
+        let layout = LAYOUTS.iter().find(|layout| layout.signature.iter().all(has))?;
         Some((layout, prefix.to_string()))
     })
 }

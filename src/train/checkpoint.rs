@@ -36,7 +36,11 @@ pub fn list(run: &Path) -> Result<Vec<Checkpoint>> {
     for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
         let path = entry.map_err(|e| Error::io(&folder, e))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if let Some(step) = name.strip_prefix("step-").and_then(|n| n.strip_suffix(".safetensors")).and_then(|n| n.parse().ok()) {
+        if let Some(step) = name
+            .strip_prefix("step-")
+            .and_then(|n| n.strip_suffix(".safetensors"))
+            .and_then(|n| n.parse().ok())
+        {
             found.push(Checkpoint { step, path });
         }
     }
@@ -49,7 +53,8 @@ pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
     let folder = folder(run);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let (values, state) = trainer.download()?;
-    let mut tensors: BTreeMap<String, Vec<f32>> = values.into_iter().map(|(k, v)| (format!("{PARAMETER}{k}"), v)).collect();
+    let mut tensors: BTreeMap<String, Vec<f32>> =
+        values.into_iter().map(|(k, v)| (format!("{PARAMETER}{k}"), v)).collect();
     tensors.extend(state.into_iter().enumerate().map(|(i, v)| (format!("{OPTIMIZER}{i}"), v)));
     let views = tensors
         .iter()
@@ -102,7 +107,8 @@ fn config_text(config: &SimclrConfig) -> Result<String> {
 fn load(checkpoint: &Checkpoint, config: &SimclrConfig) -> Result<(Values, Vec<Vec<f32>>)> {
     let path = &checkpoint.path;
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let broken = |e: &dyn std::fmt::Display| Error::data(path.display(), format!("expected a checkpoint, found {e}"));
+    let broken =
+        |e: &dyn std::fmt::Display| Error::data(path.display(), format!("expected a checkpoint, found {e}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
     let metadata = header.metadata().as_ref();
     if metadata.and_then(|m| m.get("contraleak.config")) != Some(&config_text(config)?) {

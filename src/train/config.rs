@@ -40,7 +40,13 @@ pub struct SimclrConfig {
 impl SimclrConfig {
     /// The preset `emi-simclr` of spec/encoders.md §12 for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
     /// each view, Adam with 1e-3 and weight decay 1e-6 at a constant rate.
-    pub fn emi_simclr(encoder: EncoderConfig, recipe: Recipe, batch: usize, epochs: u64, seed: u64) -> SimclrConfig {
+    pub fn emi_simclr(
+        encoder: EncoderConfig,
+        recipe: Recipe,
+        batch: usize,
+        epochs: u64,
+        seed: u64,
+    ) -> SimclrConfig {
         SimclrConfig {
             seed,
             batch,
@@ -66,7 +72,11 @@ impl SimclrConfig {
             return wrong("batch", self.batch.to_string(), "at least 2 images");
         }
         if self.batch > images {
-            return wrong("batch", self.batch.to_string(), &format!("at most the {images} images of the set"));
+            return wrong(
+                "batch",
+                self.batch.to_string(),
+                &format!("at most the {images} images of the set"),
+            );
         }
         if self.epochs == 0 {
             return wrong("epochs", "0".into(), "at least 1");
@@ -78,7 +88,11 @@ impl SimclrConfig {
             return wrong("learning_rate", self.learning_rate.to_string(), "a positive number");
         }
         if self.recipe.size != self.encoder.size {
-            return wrong("recipe.size", self.recipe.size.to_string(), &format!("the encoder's {}", self.encoder.size));
+            return wrong(
+                "recipe.size",
+                self.recipe.size.to_string(),
+                &format!("the encoder's {}", self.encoder.size),
+            );
         }
         self.optimizer.check()?;
         self.rate().map(|_| ())

@@ -67,7 +67,10 @@ impl GpuImages {
     /// # Errors
     /// No image, more than a batch, or images of another size.
     pub fn choose(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<()> {
-        if indices.is_empty() || indices.len() > self.batch || (set.height, set.width) != (self.height, self.width) {
+        if indices.is_empty()
+            || indices.len() > self.batch
+            || (set.height, set.width) != (self.height, self.width)
+        {
             return Err(Error::shape(format!(
                 "batch: {} images of {}x{} do not fit a batch of {} of {}x{}",
                 indices.len(),

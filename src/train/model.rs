@@ -33,7 +33,10 @@ pub type Values = BTreeMap<String, Vec<f32>>;
 impl Model {
     pub fn new(config: EncoderConfig, head: Option<HeadKind>) -> Result<Model> {
         if config.size < 8 {
-            return Err(Error::usage(format!("size: expected images of at least 8 pixels a side, found {}", config.size)));
+            return Err(Error::usage(format!(
+                "size: expected images of at least 8 pixels a side, found {}",
+                config.size
+            )));
         }
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
@@ -47,8 +50,13 @@ impl Model {
     /// # Errors
     /// A missing or mis-sized tensor, by name.
     pub fn upload(&self, gpu: &Gpu, values: &Values) -> Result<Weights> {
-        let arena = |label, role| -> Result<Buffer> { gpu.buffer_with(label, &self.parameters.pack_arena(role, values)?) };
-        Ok(Weights { trained: arena("parameters", Role::Trained)?, state: arena("running statistics", Role::State)? })
+        let arena = |label, role| -> Result<Buffer> {
+            gpu.buffer_with(label, &self.parameters.pack_arena(role, values)?)
+        };
+        Ok(Weights {
+            trained: arena("parameters", Role::Trained)?,
+            state: arena("running statistics", Role::State)?,
+        })
     }
 
     /// Reads the values back from the GPU.

@@ -114,7 +114,9 @@ pub fn pretrain_simclr(
             }
             window = Some((step, trainer.losses_later()?));
         }
-        let due = options.checkpoint_every.map_or(saved.1.elapsed() >= CHECKPOINT_PAUSE, |every| step - saved.0 >= every.max(1));
+        let due = options
+            .checkpoint_every
+            .map_or(saved.1.elapsed() >= CHECKPOINT_PAUSE, |every| step - saved.0 >= every.max(1));
         if due && step < total {
             settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
             checkpoint::save(folder, &trainer)?;

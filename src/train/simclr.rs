@@ -157,7 +157,9 @@ impl<'a> SimclrTrainer<'a> {
     /// Values that do not fit this model, by name.
     pub fn restore(&mut self, done: u64, values: &Values, optimizer_state: &[Vec<f32>]) -> Result<()> {
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        if optimizer_state.len() != self.optimizer_state.len() || optimizer_state.iter().any(|s| s.len() != words) {
+        if optimizer_state.len() != self.optimizer_state.len()
+            || optimizer_state.iter().any(|s| s.len() != words)
+        {
             return Err(Error::shape("checkpoint: its optimizer state does not fit this configuration"));
         }
         for (role, arena) in [(Role::Trained, &self.weights.trained), (Role::State, &self.weights.state)] {
@@ -181,7 +183,12 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn program(&mut self, optimizer_state: &[Buffer], step_state: &Buffer, losses: &Buffer) -> Result<Program> {
+    fn program(
+        &mut self,
+        optimizer_state: &[Buffer],
+        step_state: &Buffer,
+        losses: &Buffer,
+    ) -> Result<Program> {
         let (gpu, config) = (self.gpu, self.config);
         let gradients = gpu.buffer("gradients", self.model.parameters.arena_bytes(Role::Trained))?;
         let mut recording = Recording::new(gpu.facts());
@@ -205,7 +212,10 @@ impl Parts<'_> {
         let z = self.project(&mut graph, x)?;
         let loss = graph.apply1(NtXent { temperature: config.temperature }, &[z])?;
         let parameter_gradients = graph.backward(loss)?;
-        let mut memory = self.weights.memory(&self.model.parameters, &graph, &mut recording).with_input("views", views.slice);
+        let mut memory = self
+            .weights
+            .memory(&self.model.parameters, &graph, &mut recording)
+            .with_input("views", views.slice);
         for (id, gradient) in parameter_gradients {
             memory.values.insert(gradient, self.model.parameters.slice(id, &mut recording, &gradients));
         }
@@ -241,7 +251,13 @@ impl Parts<'_> {
         }
     }
 
-    fn optimize(&self, recording: &mut Recording, step: Slice, gradients: &Buffer, state: &[Buffer]) -> Result<()> {
+    fn optimize(
+        &self,
+        recording: &mut Recording,
+        step: Slice,
+        gradients: &Buffer,
+        state: &[Buffer],
+    ) -> Result<()> {
         let segments: Vec<Segment> = self
             .model
             .parameters
