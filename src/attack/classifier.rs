@@ -3,9 +3,9 @@
 use crate::gpu::{Buffer, Gpu, Program, Recording, Slice};
 use crate::graph::ops::SoftmaxCrossEntropy;
 use crate::graph::{Form, Graph, Memory, ParameterId, ParameterSet, Role, Value};
+use crate::kernels::elementwise::Unary;
 use crate::kernels::{Shape, StepState, Tensor, elementwise, optim};
 use crate::nn::{DeepSets, Draws, LinearInit, Mlp, Mode, Names, PointSets, Tracer};
-use crate::kernels::elementwise::Unary;
 use crate::optim::{Arena, Optimizer};
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
@@ -158,7 +158,8 @@ impl Classifier {
         let input = gpu.buffer("rows", shape.bytes())?;
         let mut graph = Graph::new();
         let x = graph.input("rows", Form::Tensor(shape));
-        let mut tracer = Tracer { graph: &mut graph, parameters: &self.parameters, mode: Mode::Eval, draws: None };
+        let mut tracer =
+            Tracer { graph: &mut graph, parameters: &self.parameters, mode: Mode::Eval, draws: None };
         let y = self.network.forward(&mut tracer, x)?;
         let out = Shape::matrix(batch, classes);
         let output = gpu.buffer("logits", out.bytes())?;
@@ -202,7 +203,12 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(gpu: &Gpu, classifier: &'a Classifier, training: &'a Training, count: usize) -> Result<Session<'a>> {
+    fn new(
+        gpu: &Gpu,
+        classifier: &'a Classifier,
+        training: &'a Training,
+        count: usize,
+    ) -> Result<Session<'a>> {
         let batch = training.batch.min(count);
         let bytes = classifier.parameters.arena_bytes(Role::Trained);
         let state = (0..training.optimizer.state_buffers())
@@ -242,7 +248,8 @@ impl<'a> Session<'a> {
             graph.record(&mut recording, &memory)?;
             if training.weight_penalty != 0.0 {
                 for id in classifier.network.penalised() {
-                    let all = |slice: Slice| Tensor::new(Shape::matrix((slice.bytes / 16) as usize, 4), slice);
+                    let all =
+                        |slice: Slice| Tensor::new(Shape::matrix((slice.bytes / 16) as usize, 4), slice);
                     let weight = parameters.slice(id, &mut recording, &classifier.weights);
                     let gradient = parameters.slice(id, &mut recording, &gradients);
                     let factor = (2.0 * training.weight_penalty) as f32;
@@ -267,7 +274,13 @@ impl<'a> Session<'a> {
         Ok(Session { classifier, training, step, rows, labels, samples, loss, full, partial, batch })
     }
 
-    fn run(&self, gpu: &Gpu, rows: &[f32], labels: &[u32], augment: Option<&dyn Fn(&mut [f32], Key)>) -> Result<()> {
+    fn run(
+        &self,
+        gpu: &Gpu,
+        rows: &[f32],
+        labels: &[u32],
+        augment: Option<&dyn Fn(&mut [f32], Key)>,
+    ) -> Result<()> {
         let width = self.classifier.architecture.row();
         let key = Key::from_seed(self.training.seed);
         let mut under_way = VecDeque::new();
@@ -275,7 +288,8 @@ impl<'a> Session<'a> {
         for epoch in 0..self.training.epochs {
             let order = permutation(key.stream(Stream::BatchOrder, epoch as u32), labels.len());
             for chosen in order.chunks(self.batch) {
-                let program = if chosen.len() == self.batch { Some(&self.full) } else { self.partial.as_ref() };
+                let program =
+                    if chosen.len() == self.batch { Some(&self.full) } else { self.partial.as_ref() };
                 let Some(program) = program else { continue };
                 let mut batch: Vec<f32> =
                     chosen.iter().flat_map(|&i| &rows[i * width..(i + 1) * width]).copied().collect();

@@ -111,7 +111,8 @@ impl PointSets {
             Linear::new(&mut names.inside(name), i, o, true, activation, LinearInit::Default)
         };
         let tanh = Some(Unary::Tanh);
-        let phi = (0..3).map(|n| linear(format!("phi.{n}"), if n == 0 { 3 } else { width }, width, tanh)).collect();
+        let phi =
+            (0..3).map(|n| linear(format!("phi.{n}"), if n == 0 { 3 } else { width }, width, tanh)).collect();
         let rho = [linear("rho.0".into(), width, width, tanh), linear("rho.1".into(), width, classes, None)];
         PointSets { phi, rho, dropout }
     }
