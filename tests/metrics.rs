@@ -266,12 +266,13 @@ fn gaussian_scores_are_covered() {
     }
 }
 
-/// Acceptance check 3.
+/// Acceptance check 3 for the bounds that are far from their nominal 5 %: measured over 4,000 runs they are zero in
+/// at least 99.9 %, so 100 runs are enough.
 #[test]
 fn equal_distributions_give_epsilon_zero() {
     let setting = EpsilonSetting::default();
     let runs = 100;
-    let zero: Vec<[bool; 5]> = (0..runs)
+    let zero: Vec<[bool; 4]> = (0..runs)
         .into_par_iter()
         .map(|seed| {
             let result = gaussians(500, 500, 0.0, 50_000 + seed);
@@ -281,15 +282,29 @@ fn equal_distributions_give_epsilon_zero() {
                 clopper_pearson_epsilon(&result, &setting, Thresholds::Split { seed }).unwrap().epsilon
                     == 0.0,
                 clopper_pearson_epsilon(&result, &setting, split).unwrap().epsilon == 0.0,
-                one_run_epsilon(&result, &setting, &[0.05, 0.1, 0.25], seed).unwrap().epsilon == 0.0,
                 gaussian_dp_epsilon(&result, &setting, Thresholds::All).unwrap().epsilon == 0.0,
             ]
         })
         .collect();
-    for k in 0..5 {
+    for k in 0..4 {
         let share = zero.iter().filter(|z| z[k]).count() as f64 / runs as f64;
         assert!(share >= 0.95, "estimator {k}: zero in {share}");
     }
+}
+
+/// Acceptance check 3 for the one-run bound, which uses up most of its 5 %. Its share of zeros is about 96 %, too
+/// close to the limit for a few hundred runs to tell: at 100 runs, blocks of seeds scatter from 91 % upwards.
+#[test]
+fn equal_distributions_give_one_run_epsilon_zero() {
+    let runs = 4_000u64;
+    let zero = (0..runs).into_par_iter().filter(|&seed| {
+        let result = gaussians(500, 500, 0.0, 50_000 + seed);
+        let bound = one_run_epsilon(&result, &EpsilonSetting::default(), &[0.05, 0.1, 0.25], seed);
+        bound.unwrap().epsilon == 0.0
+    });
+    let share = zero.count() as f64 / runs as f64;
+    println!("one run: zero in {share}");
+    assert!(share >= 0.95, "{share}");
 }
 
 #[test]
