@@ -8,14 +8,16 @@ use contraleak::gpu::{Buffer, Program, Recording};
 use contraleak::graph::ops::NtXent;
 use contraleak::graph::{Form, Graph, Memory, ParameterSet, Role, Value};
 use contraleak::kernels::Shape;
-use contraleak::nn::{Architecture, Head, HeadKind, Mode, Names, ResNet, Stem, Tracer};
+use contraleak::kernels::elementwise::Unary;
+use contraleak::nn::{Architecture, Linear, LinearInit, Mode, Names, ResNet, Stem, Tracer};
 use std::collections::BTreeMap;
 
 /// An encoder with its head and the weights that golden/README.md prescribes, on the GPU.
 struct Network {
     parameters: ParameterSet,
     encoder: ResNet,
-    head: Head,
+    /// Linear(d, 512), ReLU, Linear(512, 128), the head of the reference values.
+    head: [Linear; 2],
     trained: Buffer,
     state: Buffer,
 }
@@ -25,7 +27,11 @@ impl Network {
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
         let encoder = ResNet::new(&mut names, architecture, stem, 64).unwrap_or_else(|e| panic!("{e}"));
-        let head = Head::new(&mut names, HeadKind::MocoMlp, encoder.feature_dim());
+        let mut projector = names.inside("projector");
+        let mut linear = |index: usize, i, o, activation| {
+            Linear::new(&mut projector.inside(index), i, o, true, activation, LinearInit::Default)
+        };
+        let head = [linear(0, encoder.feature_dim(), 512, Some(Unary::Relu)), linear(2, 512, 128, None)];
         let values = parameters
             .iter()
             .map(|(_, p)| (p.name.clone(), golden_weights(&p.name, &p.dimensions)))
@@ -134,7 +140,8 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     let mut tracer =
         Tracer { graph: &mut graph, parameters: &network.parameters, mode: Mode::Train, draws: None };
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
-    let z = network.head.forward(&mut tracer, features).unwrap_or_else(|e| panic!("{e}"));
+    let hidden = network.head[0].forward(&mut tracer, features).unwrap_or_else(|e| panic!("{e}"));
+    let z = network.head[1].forward(&mut tracer, hidden).unwrap_or_else(|e| panic!("{e}"));
     let loss = graph.apply1(NtXent { temperature: 0.5 }, &[z]).unwrap_or_else(|e| panic!("{e}"));
     let gradients = graph.backward(loss).unwrap_or_else(|e| panic!("{e}"));
     let mut recording = Recording::new(gpu().facts());
@@ -202,7 +209,7 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
 }
 
 const RESNET18: Bounds = Bounds { features: 1e-5, loss: 1e-6, median_gradient: 5e-5, worst_gradient: 5e-2 };
-const RESNET50: Bounds = Bounds { features: 6e-4, loss: 6e-5, median_gradient: 5e-2, worst_gradient: 0.5 };
+const RESNET50: Bounds = Bounds { features: 6e-4, loss: 6e-5, median_gradient: 2e-2, worst_gradient: 5e-2 };
 
 #[test]
 fn golden_resnet18_cifar() {
