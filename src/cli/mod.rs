@@ -1,7 +1,7 @@
 //! The command line: a thin layer over the library, one file per command.
 //!
 //! A command is a file with `Args` (clap) and `run(&Args, &Global) -> Result<()>`; here it has a line in
-//! [`Command`] and an arm in [`Command::run`]. Rules for all of them: results on stdout (one JSON object with
+//! `Command` and an arm in `Command::run`. Rules for all of them: results on stdout (one JSON object with
 //! `--json`), everything else on stderr; [`output`] for what is printed, [`progress`] for what takes long,
 //! [`interrupt`] for what Ctrl-C stops; an example in `after_help`. Exit status: 0 done, 1 the work failed,
 //! 2 wrong usage.
