@@ -40,6 +40,17 @@ impl Error {
     pub fn usage(message: impl std::fmt::Display) -> Error {
         Error::Usage(message.to_string())
     }
+    /// An unknown name of a `kind` of thing, with the nearest known one and all of them.
+    pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Error {
+        let nearest = known
+            .iter()
+            .map(|k| (strsim::damerau_levenshtein(name, k), *k))
+            .min()
+            .filter(|&(distance, k)| distance <= k.len().max(name.len()) / 2)
+            .map(|(_, k)| format!("; did you mean {k}?"))
+            .unwrap_or_default();
+        Error::Usage(format!("unknown {kind} `{name}`{nearest} (known: {})", known.join(", ")))
+    }
     pub fn gpu(message: impl std::fmt::Display) -> Error {
         Error::Gpu(message.to_string())
     }

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod data;
 pub mod error;
 pub mod experiment;
+pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod kernels;

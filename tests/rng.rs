@@ -3,7 +3,9 @@
 
 mod common;
 
-use contraleak::reference::augment_params::{AugmentParams, CROP_TRIES, CROP_TRY, Recipe, jitter_order};
+use contraleak::augment::{RandomCrop, Recipe};
+use contraleak::kernels::augment::{AugmentRecord, CROP_TRIES, CROP_TRY};
+use contraleak::reference::augment_params::{apply, draw, jitter_order};
 use contraleak::rng::{Key, Stream, normal, permutation, threefry2x32_20, uniform};
 
 /// Known answers of the Random123 distribution (kat_vectors, threefry2x32 with 20 rounds).
@@ -110,8 +112,7 @@ fn permutations_are_permutations_and_all_equally_likely() {
 
 fn simclr_recipe() -> Recipe {
     Recipe {
-        crop_scale: (0.08, 1.0),
-        crop_ratio: (3.0 / 4.0, 4.0 / 3.0),
+        crop: Some(RandomCrop { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }),
         size: 32,
         horizontal_flip: 0.5,
         vertical_flip: 0.0,
@@ -125,6 +126,7 @@ fn simclr_recipe() -> Recipe {
         blur: 1.0,
         blur_taps: 9,
         blur_sigma: (0.1, 2.0),
+        pil8: false,
         mean: [0.5; 3],
         std: [0.25; 3],
     }
@@ -145,12 +147,13 @@ fn crops_follow_the_real_valued_definition() {
         (1, 1, (1.0, 1.0), (1.0, 1.0), false),
     ];
     for (height, width, crop_scale, crop_ratio, always_fails) in cases {
-        let recipe = Recipe { crop_scale, crop_ratio, ..simclr_recipe() };
+        let crop = Some(RandomCrop { scale: crop_scale, ratio: crop_ratio });
+        let recipe = Recipe { crop, ..simclr_recipe() };
         let log_range = (crop_ratio.0.ln(), crop_ratio.1.ln());
-        let constants = recipe.constants(height, width).expect("a fine recipe");
+        let constants = recipe.draw_constants(height, width).expect("a fine recipe");
         let (mut fallbacks, mut near_ties) = (0, 0);
         for sample in 0..4000 {
-            let params = AugmentParams::draw(&constants, key, sample, 1);
+            let params = draw(&constants, key, sample, 1);
             assert!(params.height >= 1 && params.top + params.height <= height as u32, "{params:?}");
             assert!(params.width >= 1 && params.left + params.width <= width as u32, "{params:?}");
             if params.failed_tries == u32::from(CROP_TRIES) {
@@ -179,8 +182,8 @@ fn crops_follow_the_real_valued_definition() {
 #[test]
 fn the_fallback_is_the_largest_centred_crop_within_the_ratio() {
     for (height, width, expected) in [(4000, 3, [1998, 0, 4, 3]), (3, 4000, [0, 1998, 3, 4])] {
-        let constants = simclr_recipe().constants(height, width).expect("a fine recipe");
-        let params = AugmentParams::draw(&constants, Key::from_seed(0), 0, 0);
+        let constants = simclr_recipe().draw_constants(height, width).expect("a fine recipe");
+        let params = draw(&constants, Key::from_seed(0), 0, 0);
         assert_eq!([params.top, params.left, params.height, params.width], expected);
     }
 }
@@ -188,12 +191,11 @@ fn the_fallback_is_the_largest_centred_crop_within_the_ratio() {
 #[test]
 fn switches_and_factors_have_their_probabilities_and_ranges() {
     let recipe = simclr_recipe();
-    let constants = recipe.constants(96, 96).expect("a fine recipe");
+    let constants = recipe.draw_constants(96, 96).expect("a fine recipe");
     let key = Key::from_seed(4).stream(Stream::Augment, 0);
     let count = 20_000;
-    let draws: Vec<AugmentParams> =
-        (0..count).map(|sample| AugmentParams::draw(&constants, key, sample, 0)).collect();
-    let share = |f: fn(&AugmentParams) -> u32| f64::from(draws.iter().map(f).sum::<u32>()) / f64::from(count);
+    let draws: Vec<AugmentRecord> = (0..count).map(|sample| draw(&constants, key, sample, 0)).collect();
+    let share = |f: fn(&AugmentRecord) -> u32| f64::from(draws.iter().map(f).sum::<u32>()) / f64::from(count);
     for (name, share, expected) in [
         ("horizontal flip", share(|p| p.horizontal_flip), 0.5),
         ("vertical flip", share(|p| p.vertical_flip), 0.0),
@@ -206,7 +208,7 @@ fn switches_and_factors_have_their_probabilities_and_ranges() {
             "{name}: {share}"
         );
     }
-    type Field = fn(&AugmentParams) -> f32;
+    type Field = fn(&AugmentRecord) -> f32;
     let fields: [(&str, Field, f64, f64); 5] = [
         ("brightness", |p| p.brightness, 0.2, 1.8),
         ("contrast", |p| p.contrast, 0.2, 1.8),
@@ -227,56 +229,58 @@ fn switches_and_factors_have_their_probabilities_and_ranges() {
 #[test]
 fn a_draw_depends_on_sample_view_and_key_only_and_operators_do_not_shift_each_other() {
     let recipe = simclr_recipe();
-    let constants = recipe.constants(96, 96).expect("a fine recipe");
+    let constants = recipe.draw_constants(96, 96).expect("a fine recipe");
     let key = Key::from_seed(5).stream(Stream::Augment, 0);
-    let params = AugmentParams::draw(&constants, key, 17, 1);
-    assert_eq!(params, AugmentParams::draw(&constants, key, 17, 1));
-    assert_ne!(params, AugmentParams::draw(&constants, key, 17, 0));
-    assert_ne!(params, AugmentParams::draw(&constants, key, 18, 1));
+    let params = draw(&constants, key, 17, 1);
+    assert_eq!(params, draw(&constants, key, 17, 1));
+    assert_ne!(params, draw(&constants, key, 17, 0));
+    assert_ne!(params, draw(&constants, key, 18, 1));
     let without = Recipe { jitter: 0.0, gray: 0.0, blur: 0.0, ..recipe };
-    let without = AugmentParams::draw(&without.constants(96, 96).expect("a fine recipe"), key, 17, 1);
-    assert_eq!(AugmentParams { jitter: 0, gray: 0, blur: 0, ..params }, without);
+    let without = draw(&without.draw_constants(96, 96).expect("a fine recipe"), key, 17, 1);
+    assert_eq!(AugmentRecord { jitter: 0, gray: 0, blur: 0, ..params }, without);
 }
 
 #[test]
 fn impossible_recipes_are_refused_by_name() {
     let fine = simclr_recipe();
+    let cropping = |scale, ratio| Recipe { crop: Some(RandomCrop { scale, ratio }), ..fine.clone() };
     let wrong: [(&str, Recipe); 8] = [
-        ("crop scale", Recipe { crop_scale: (0.5, 0.2), ..fine.clone() }),
-        ("crop scale", Recipe { crop_scale: (0.0, f64::NAN), ..fine.clone() }),
-        ("crop ratio", Recipe { crop_ratio: (0.1, 1.0), ..fine.clone() }),
-        ("probability", Recipe { gray: 1.5, ..fine.clone() }),
+        ("crop.scale", cropping((0.5, 0.2), (1.0, 1.0))),
+        ("crop.scale", cropping((0.0, f64::NAN), (1.0, 1.0))),
+        ("crop.ratio", cropping((0.1, 1.0), (0.1, 1.0))),
+        ("gray", Recipe { gray: 1.5, ..fine.clone() }),
         ("brightness", Recipe { contrast: -1.0, ..fine.clone() }),
         ("hue", Recipe { hue: 0.7, ..fine.clone() }),
         ("blur", Recipe { blur_taps: 8, ..fine.clone() }),
-        ("standard deviation", Recipe { std: [1.0, 0.0, 1.0], ..fine.clone() }),
+        ("std", Recipe { std: [1.0, 0.0, 1.0], ..fine.clone() }),
     ];
     for (name, recipe) in wrong {
-        let message = recipe.constants(32, 32).map_err(|e| e.to_string());
-        assert!(message.as_ref().is_err_and(|m| m.contains(name)), "{name}: {message:?}");
+        let message = recipe.draw_constants(32, 32).map_err(|e| e.to_string());
+        let needed = message.as_ref().err().and_then(|m| m.split("it says").next());
+        assert!(needed.is_some_and(|m| m.contains(name)), "{name}: {message:?}");
     }
-    assert!(fine.constants(0, 5).is_err() && fine.constants(16_385, 5).is_err());
+    assert!(fine.draw_constants(0, 5).is_err() && fine.draw_constants(16_385, 5).is_err());
     let unused = Recipe { blur: 0.0, blur_taps: 0, blur_sigma: (2.0, -1.0), ..fine };
-    assert!(unused.constants(32, 32).is_ok(), "a blur that never happens needs no settings");
+    assert!(unused.draw_constants(32, 32).is_ok(), "a blur that never happens needs no settings");
 }
 
 #[test]
 fn applied_views_keep_constant_images_and_crop_what_they_say() {
     let recipe = Recipe { mean: [0.0; 3], std: [1.0; 3], jitter: 0.0, ..simclr_recipe() };
-    let constants = recipe.constants(40, 48).expect("a fine recipe");
+    let constants = recipe.draw_constants(40, 48).expect("a fine recipe");
     let key = Key::from_seed(6);
     let flat = vec![0.25; 3 * 40 * 48];
     for sample in 0..6 {
-        let params = AugmentParams::draw(&constants, key, sample, 0);
-        let view = params.apply(&recipe, &flat, 40, 48);
+        let params = draw(&constants, key, sample, 0);
+        let view = apply(&params, &recipe, &flat, 40, 48);
         let gray = 0.25 * (0.2989 + 0.587 + 0.114);
         let expected = if params.gray == 1 { gray } else { 0.25 };
         common::assert_close("a constant image", &view, &vec![expected; 3 * 32 * 32], 1e-12);
 
         let image: Vec<f64> =
             common::random(u64::from(sample), flat.len()).iter().map(|u| (u + 1.0) / 2.0).collect();
-        let plain = AugmentParams { horizontal_flip: 0, ..params }.apply(&recipe, &image, 40, 48);
-        let flipped = AugmentParams { horizontal_flip: 1, ..params }.apply(&recipe, &image, 40, 48);
+        let plain = apply(&AugmentRecord { horizontal_flip: 0, ..params }, &recipe, &image, 40, 48);
+        let flipped = apply(&AugmentRecord { horizontal_flip: 1, ..params }, &recipe, &image, 40, 48);
         let mirrored: Vec<f64> = flipped.chunks(32).flat_map(|row| row.iter().rev().copied()).collect();
         common::assert_close("a mirrored view", &mirrored, &plain, 1e-12);
     }

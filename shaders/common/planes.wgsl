@@ -1,22 +1,27 @@
 // One invocation's share of an NC4HW4 tensor, for kernels that treat each channel group alone; the twin of
-// kernels::planes. Neighbouring invocations have neighbouring pixels, then neighbouring channel groups, so
-// that their loads are contiguous; a share is the pixels lane, lane + lanes, … of consecutive images.
+// kernels::planes. Eight neighbouring invocations take turns along one run of memory, which is a whole cache line
+// at a time on every adapter; a share is the pixels of one lane in one segment of consecutive images.
 struct Planes {
     images: u32,
     groups: u32,
     pixels: u32,
     lanes: u32,
     images_each: u32,
-    blocks: u32,
+    segments: u32,
+    segment_pixels: u32,
+    // Parts of a channel group.
+    parts: u32,
 }
 
 struct Share {
     // Channel group.
     group: u32,
-    lane: u32,
     // Images first..end; first ≥ images where the grid has more invocations than shares.
     first: u32,
     end: u32,
+    // Pixels begin, begin + lanes, … below stop.
+    begin: u32,
+    stop: u32,
     // Place of this share's partial result: those of a channel group are contiguous.
     part: u32,
 }
@@ -24,17 +29,30 @@ struct Share {
 fn share_of(i: u32, planes: Planes) -> Share {
     let row = i / planes.lanes;
     let lane = i - row * planes.lanes;
-    let block = row / planes.groups;
-    let group = row - block * planes.groups;
+    let line = row / planes.segments;
+    let segment = row - line * planes.segments;
+    let block = line / planes.groups;
+    let group = line - block * planes.groups;
     let first = block * planes.images_each;
-    let end = min(first + planes.images_each, planes.images);
-    return Share(group, lane, first, end, (group * planes.blocks + block) * planes.lanes + lane);
+    let corner = segment * planes.segment_pixels;
+    return Share(
+        group,
+        first,
+        min(first + planes.images_each, planes.images),
+        corner + lane,
+        min(corner + planes.segment_pixels, planes.pixels),
+        group * planes.parts + (block * planes.segments + segment) * planes.lanes + lane,
+    );
 }
 
-// Texels of the share that gave part `part` of a channel group.
-fn part_texels(part: u32, planes: Planes) -> f32 {
-    let block = part / planes.lanes;
-    let lane = part - block * planes.lanes;
+// Texels of the share that gives part `part` of a channel group; 0 for lanes beyond a short last segment.
+fn part_texels(part: u32, planes: Planes) -> u32 {
+    let row = part / planes.lanes;
+    let lane = part - row * planes.lanes;
+    let block = row / planes.segments;
+    let corner = (row - block * planes.segments) * planes.segment_pixels;
+    let stop = min(corner + planes.segment_pixels, planes.pixels);
     let images = min(planes.images_each, planes.images - block * planes.images_each);
-    return f32(images * ((planes.pixels - lane + planes.lanes - 1u) / planes.lanes));
+    // The sum never underflows: corner < pixels, and lanes is more than lane.
+    return images * ((stop - corner + planes.lanes - 1u - lane) / planes.lanes);
 }

@@ -20,7 +20,7 @@ fn bias_activation(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let b = bias[share.group];
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
             y[start + p] = activate(x[start + p] + b);
         }
     }

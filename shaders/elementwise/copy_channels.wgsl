@@ -1,8 +1,8 @@
-// y[n, to + c] = x[n, from + c] for `count` channel groups c: a part of a concatenation, or of its gradient.
+// y[n, y_first + c] = x[n, x_first + c] for `count` channel groups c: a part of a concatenation, or of its gradient.
 // binding 0: x [vec4], 1: y [vec4]. Grid: one invocation for each vec4 copied. Roofline: memory, 8 bytes an element.
 #import common/grid
 
-struct Params { images: u32, pixels: u32, count: u32, x_groups: u32, from: u32, y_groups: u32, to: u32 }
+struct Params { images: u32, pixels: u32, count: u32, x_groups: u32, x_first: u32, y_groups: u32, y_first: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
@@ -15,6 +15,6 @@ fn copy_channels(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let n = i / run;
     if n >= params.images { return; }
     let at = i - n * run;
-    y[(n * params.y_groups + params.to) * params.pixels + at] =
-        x[(n * params.x_groups + params.from) * params.pixels + at];
+    y[(n * params.y_groups + params.y_first) * params.pixels + at] =
+        x[(n * params.x_groups + params.x_first) * params.pixels + at];
 }

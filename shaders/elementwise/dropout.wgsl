@@ -31,7 +31,7 @@ fn dropout(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     for (var n = share.first; n < share.end; n++) {
         let sample = samples[n];
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
             let element = share.group * 4u * planes.pixels + p;
             let factors = vec4<f32>(
                 factor(key, sample, element),

@@ -30,7 +30,7 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     let shift = beta[share.group];
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
             // The gradient kernels repeat exactly this to know where the activation let through.
             var v = fma(x[start + p] - mu, scale, shift);
 #if RESIDUAL

@@ -18,12 +18,12 @@ var<workgroup> deviations: array<vec4<f32>, ${WORKGROUP}>;
 @compute @workgroup_size(${WORKGROUP})
 fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let planes = params.planes;
-    let parts = planes.blocks * planes.lanes;
+    let parts = planes.parts;
     let first = group.x * parts;
     let pivot = partials[first];
     var shift = vec4<f32>(0.0);
     for (var part = local; part < parts; part += ${WORKGROUP}u) {
-        shift += part_texels(part, planes) * (partials[first + part] - pivot);
+        shift += f32(part_texels(part, planes)) * (partials[first + part] - pivot);
     }
     shifts[local] = shift;
     workgroupBarrier();
@@ -35,7 +35,7 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     var deviation = vec4<f32>(0.0);
     for (var part = local; part < parts; part += ${WORKGROUP}u) {
         let d = partials[first + part] - mu;
-        deviation += partials[squares + part] + part_texels(part, planes) * (d * d);
+        deviation += partials[squares + part] + f32(part_texels(part, planes)) * (d * d);
     }
     deviations[local] = deviation;
     workgroupBarrier();

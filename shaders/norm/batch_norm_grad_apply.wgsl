@@ -29,7 +29,7 @@ fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
 #endif
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
             let d = x[start + p] - mu;
             var g = dy[start + p];
 #if ACTIVATED

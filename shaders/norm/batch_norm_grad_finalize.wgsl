@@ -21,7 +21,7 @@ var<workgroup> sums: array<vec4<f32>, ${WORKGROUP}>;
 @compute @workgroup_size(${WORKGROUP})
 fn batch_norm_grad_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let planes = params.planes;
-    let parts = planes.blocks * planes.lanes;
+    let parts = planes.parts;
     let first = group.x * parts;
     var product = vec4<f32>(0.0);
     var sum = vec4<f32>(0.0);

@@ -41,7 +41,7 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     var product = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) {
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
             let d = x[start + p] - mu;
             var g = dy[start + p];
 #if RESIDUAL
@@ -57,5 +57,5 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
         }
     }
     partials[share.part] = product * inverse;
-    partials[planes.groups * planes.blocks * planes.lanes + share.part] = sum;
+    partials[planes.groups * planes.parts + share.part] = sum;
 }

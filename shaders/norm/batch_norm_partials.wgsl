@@ -17,13 +17,14 @@ fn batch_norm_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
     let share = share_of(linear_index(group, groups, local), planes);
     if share.first >= planes.images { return; }
     let step = planes.lanes;
-    let pivot = x[(share.first * planes.groups + share.group) * planes.pixels + share.lane];
+    let first_pixel = min(share.begin, planes.pixels - 1u);
+    let pivot = x[(share.first * planes.groups + share.group) * planes.pixels + first_pixel];
     var sum = vec4<f32>(0.0);
     var squares = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        var p = share.lane;
-        for (; p + 3u * step < planes.pixels; p += 4u * step) {
+        var p = share.begin;
+        for (; p + 3u * step < share.stop; p += 4u * step) {
             let d0 = x[start + p] - pivot;
             let d1 = x[start + p + step] - pivot;
             let d2 = x[start + p + 2u * step] - pivot;
@@ -31,14 +32,14 @@ fn batch_norm_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
             sum += (d0 + d1) + (d2 + d3);
             squares += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
-        for (; p < planes.pixels; p += step) {
+        for (; p < share.stop; p += step) {
             let d = x[start + p] - pivot;
             sum += d;
             squares += d * d;
         }
     }
-    let count = part_texels(share.part % (planes.blocks * planes.lanes), planes);
+    let count = f32(max(part_texels(share.part - share.group * planes.parts, planes), 1u));
     partials[share.part] = pivot + sum / count;
-    partials[planes.groups * planes.blocks * planes.lanes + share.part] =
+    partials[planes.groups * planes.parts + share.part] =
         max(squares - sum * (sum / count), vec4<f32>(0.0));
 }

@@ -18,7 +18,7 @@ fn channel_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     var sum = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.lane; p < planes.pixels; p += planes.lanes) { sum += x[start + p]; }
+        for (var p = share.begin; p < share.stop; p += planes.lanes) { sum += x[start + p]; }
     }
     partials[share.part] = sum;
 }

@@ -16,9 +16,9 @@ fn set_broadcast(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
                  @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     let row = i / params.groups;
-    let set = row / params.elements;
-    if set >= params.sets { return; }
-    var v = params.factor * b[set * params.groups + (i - row * params.groups)];
+    let owner = row / params.elements;
+    if owner >= params.sets { return; }
+    var v = params.factor * b[owner * params.groups + (i - row * params.groups)];
 #if ADD
     v += x[i];
 #endif

@@ -14,8 +14,8 @@ fn set_max(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
            @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.sets * params.groups { return; }
-    let set = i / params.groups;
-    let start = set * params.elements * params.groups + (i - set * params.groups);
+    let owner = i / params.groups;
+    let start = owner * params.elements * params.groups + (i - owner * params.groups);
     var best = x[start];
     var place = vec4<u32>(0u);
     for (var e = 1u; e < params.elements; e++) {

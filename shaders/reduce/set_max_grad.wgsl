@@ -14,8 +14,8 @@ fn set_max_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
                 @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     let row = i / params.groups;
-    let set = row / params.elements;
-    if set >= params.sets { return; }
-    let at = set * params.groups + (i - row * params.groups);
-    dx[i] = select(vec4<f32>(0.0), dy[at], places[at] == vec4<u32>(row - set * params.elements));
+    let owner = row / params.elements;
+    if owner >= params.sets { return; }
+    let at = owner * params.groups + (i - row * params.groups);
+    dx[i] = select(vec4<f32>(0.0), dy[at], places[at] == vec4<u32>(row - owner * params.elements));
 }

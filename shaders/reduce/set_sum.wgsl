@@ -13,8 +13,8 @@ fn set_sum(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
            @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.sets * params.groups { return; }
-    let set = i / params.groups;
-    let start = set * params.elements * params.groups + (i - set * params.groups);
+    let owner = i / params.groups;
+    let start = owner * params.elements * params.groups + (i - owner * params.groups);
     var sum = vec4<f32>(0.0);
     for (var e = 0u; e < params.elements; e++) { sum += x[start + e * params.groups]; }
     y[i] = params.factor * sum;

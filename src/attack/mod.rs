@@ -1,1 +1,4 @@
-//! TODO room header
+//! Attacks: what an encoder's answers tell about its training data.
+
+pub mod classifier;
+pub mod encodermi;

@@ -1,1 +1,111 @@
-//! TODO room header
+//! The command line: a thin layer over the library, one file per command.
+//!
+//! A command is a file with `Args` (clap) and `run(&Args, &Global) -> Result<()>`; here it has a line in
+//! [`Command`] and an arm in [`Command::run`]. Rules for all of them: results on stdout (one JSON object with
+//! `--json`), everything else on stderr; [`output`] for what is printed, [`progress`] for what takes long,
+//! [`interrupt`] for what Ctrl-C stops; an example in `after_help`. Exit status: 0 done, 1 the work failed,
+//! 2 wrong usage.
+
+mod data;
+mod device;
+pub mod interrupt;
+pub mod output;
+pub mod progress;
+mod report;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use crate::{Error, Result};
+
+#[derive(Parser)]
+#[command(
+    name = "contraleak",
+    version,
+    about = "Trains image encoders by contrastive learning and measures what they leak about their training data",
+    arg_required_else_help = true,
+    after_help = "Examples:
+  contraleak device
+  contraleak data info synthetic-faces:count=100,size=32
+
+contraleak COMMAND --help explains a command, with an example."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options that every command has.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Global {
+    /// Print the result as one JSON object on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on stderr; twice says everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Device(device::Args),
+    Data(data::Args),
+    Report(report::Args),
+}
+
+impl Command {
+    fn run(&self, global: &Global) -> Result<()> {
+        match self {
+            Command::Device(args) => device::run(args, global),
+            Command::Data(args) => data::run(args, global),
+            Command::Report(args) => report::run(args, global),
+        }
+    }
+}
+
+/// The whole tree of commands and options, for tests and documentation.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the process's arguments, runs the command, and reports its failure on stderr.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.global.verbose);
+    match cli.command.run(&cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(exit_status(&error))
+        }
+    }
+}
+
+fn exit_status(error: &Error) -> u8 {
+    match error {
+        Error::Usage(_) => 2,
+        _ => 1,
+    }
+}
+
+/// Logs go to stderr: `RUST_LOG` where it is set, otherwise by the number of `-v`.
+fn start_logging(verbose: u8) {
+    let by_count = match verbose {
+        0 => "error,contraleak=info",
+        1 => "warn,contraleak=debug",
+        _ => "info,contraleak=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(by_count));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(verbose > 0)
+        .without_time()
+        .init();
+}

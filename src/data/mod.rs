@@ -1,1 +1,78 @@
-//! TODO room header
+//! Images and who is a member: readers of data sets on disk, a generator of faces, splits.
+//!
+//! [`open`] turns a data SPEC ([`spec`]) into an [`ImageSet`]: u8 RGB images of one size, labels, hashes.
+//! [`splits`] draws disjoint members and non-members; [`info()`] and [`sheet`] show what a set holds. This
+//! room knows nothing of models or of the GPU. What it refuses, it refuses with the file, the position, what
+//! was expected and what was found.
+
+pub mod cifar;
+pub mod csv_labels;
+pub mod decode;
+pub mod faces;
+pub mod folder;
+pub mod idx;
+pub mod image_set;
+pub mod index_list;
+pub mod info;
+mod missing;
+pub mod problems;
+pub mod resize;
+pub mod select;
+pub mod sheet;
+pub mod spec;
+pub mod splits;
+pub mod tensor;
+pub mod torch_splits;
+
+use rayon::prelude::*;
+
+pub use image_set::{ImageSet, Labels, Normalization};
+pub use info::{Info, info};
+pub use sheet::export_sheet;
+pub use spec::{Source, Spec};
+
+use crate::Result;
+use select::Selection;
+
+/// Reads the data set that a SPEC names, for example `fashion-mnist:DIR#part=test,take=0..100`.
+///
+/// # Errors
+/// [`Error::Usage`](crate::Error::Usage) for a SPEC that is not understood, otherwise what is wrong with the
+/// files: [`Error::Data`](crate::Error::Data) or [`Error::Io`](crate::Error::Io), naming file and position.
+pub fn open(spec: &str) -> Result<ImageSet> {
+    open_spec(&spec.parse()?)
+}
+
+/// [`open`] of a parsed SPEC.
+pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
+    let selection = Selection::of(spec);
+    let set = match &spec.source {
+        Source::Folder { folder, images } => return folder::read(folder, *images, &selection, spec.size),
+        Source::Csv { file, options } => return csv_labels::read(file, options, &selection, spec.size),
+        Source::Cifar10 { folder, part } => cifar::read_cifar10(folder, *part)?,
+        Source::Cifar100 { folder, part } => cifar::read_cifar100(folder, *part)?,
+        Source::FashionMnist { folder, part } => idx::read(idx::IdxSet::FashionMnist, folder, *part)?,
+        Source::Mnist { folder, part } => idx::read(idx::IdxSet::Mnist, folder, *part)?,
+        Source::Tensor { file } => tensor::read(file)?,
+        Source::SyntheticFaces(options) => faces::generate(options)?,
+    };
+    let set = selection.apply(set)?;
+    Ok(match spec.size {
+        Some(size) => resized(set, size),
+        None => set,
+    })
+}
+
+/// Every image of the set resized to `size` x `size` ([`resize::resize_bilinear`]); `size` is at least 1.
+pub fn resized(set: ImageSet, size: usize) -> ImageSet {
+    if (set.width, set.height) == (size, size) {
+        return set;
+    }
+    let from = (set.width, set.height);
+    let images: Vec<Vec<u8>> = set
+        .pixels
+        .par_chunks_exact(set.image_bytes())
+        .map(|image| resize::resize_bilinear(image, from, (size, size)))
+        .collect();
+    ImageSet { pixels: images.concat(), width: size, height: size, ..set }
+}

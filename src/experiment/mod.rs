@@ -1,1 +1,3 @@
 //! TODO room header
+
+pub mod report;

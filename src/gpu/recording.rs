@@ -6,7 +6,7 @@ use super::memory::Buffer;
 use super::shader::Defines;
 
 /// What kernels may know of the adapter they will run on. Tests change fields to force a variant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Facts {
     pub class: KernelClass,
     /// The subgroup size, where it is the same for every dispatch.

@@ -12,6 +12,8 @@ pub enum Form {
     Tensor(Shape),
     /// Weights of a dense convolution or a linear layer, in panel order.
     Weight(WeightShape),
+    /// Words that only kernels understand: labels, places of maxima, the step's state.
+    Bytes(u64),
 }
 
 impl Form {
@@ -19,6 +21,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.bytes(),
             Form::Weight(shape) => shape.bytes(),
+            Form::Bytes(bytes) => *bytes,
         }
     }
 
@@ -27,16 +30,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.elements(),
             Form::Weight(shape) => shape.elements(),
-        }
-    }
-
-    /// Dimensions as state dicts have them: a vector `[C]`, weights OIHW.
-    pub fn dimensions(&self) -> Vec<usize> {
-        match self {
-            Form::Tensor(s) if s.n == 1 && s.pixels() == 1 => vec![s.c],
-            Form::Tensor(s) if s.pixels() == 1 => vec![s.n, s.c],
-            Form::Tensor(s) => vec![s.n, s.c, s.h, s.w],
-            Form::Weight(w) => vec![w.o, w.i, w.kernel, w.kernel],
+            Form::Bytes(bytes) => (*bytes / 4) as usize,
         }
     }
 
@@ -45,6 +39,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.pack(values),
             Form::Weight(shape) => shape.pack(values),
+            Form::Bytes(_) => values.to_vec(),
         }
     }
 
@@ -53,6 +48,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.unpack(packed),
             Form::Weight(shape) => shape.unpack(packed),
+            Form::Bytes(_) => packed.to_vec(),
         }
     }
 
@@ -63,9 +59,7 @@ impl Form {
     pub fn shape(&self, operation: &str) -> Result<Shape> {
         match self {
             Form::Tensor(shape) => Ok(*shape),
-            Form::Weight(w) => {
-                Err(Error::shape(format!("{operation}: expected an activation, found weights {w:?}")))
-            }
+            other => Err(Error::shape(format!("{operation}: expected an activation, found {other:?}"))),
         }
     }
 }
@@ -83,6 +77,7 @@ impl Operand {
         let shape = match self.form {
             Form::Tensor(shape) => shape,
             Form::Weight(weight) => Shape::matrix(weight.texels(), 4),
+            Form::Bytes(bytes) => Shape::matrix((bytes / 16) as usize, 4),
         };
         Tensor::new(shape, self.slice)
     }
@@ -91,9 +86,7 @@ impl Operand {
     pub fn weights(&self, operation: &str) -> Result<Weights> {
         match self.form {
             Form::Weight(shape) => Ok(Weights::new(shape, self.slice)),
-            Form::Tensor(shape) => {
-                Err(Error::shape(format!("{operation}: expected weights, found an activation {shape}")))
-            }
+            other => Err(Error::shape(format!("{operation}: expected weights, found {other:?}"))),
         }
     }
 }

@@ -224,7 +224,7 @@ pub fn dropout(recording: &mut Recording, dropout: &Dropout, x: Tensor, y: Tenso
 /// Names the first part that does not.
 pub fn check_concatenation(parts: &[Shape]) -> Result<()> {
     for part in parts.iter().rev().skip(1) {
-        if part.c % 4 != 0 {
+        if !part.c.is_multiple_of(4) {
             return Err(Error::shape(format!(
                 "concatenation of channels: {part} is followed by another part, but its {} channels are not a multiple of 4",
                 part.c
@@ -245,7 +245,7 @@ pub fn copy_channels(
     y: Tensor,
     to: usize,
 ) {
-    debug_assert!(from % 4 == 0 && to % 4 == 0, "channel {from} to {to}");
+    debug_assert!(from.is_multiple_of(4) && to.is_multiple_of(4), "channel {from} to {to}");
     debug_assert!(from + channels <= x.shape.c && to + channels <= y.shape.c, "{channels} channels");
     let (images, pixels, groups) = (x.shape.n, x.shape.pixels(), channels.div_ceil(4));
     let words = [images, pixels, groups, x.shape.c4(), from / 4, y.shape.c4(), to / 4];

@@ -3,16 +3,21 @@
 //! A launcher takes a [`Recording`](crate::gpu::Recording) and tensors, and pushes dispatches. It
 //! picks the variant from [`Facts`](crate::gpu::Facts); nothing above this room knows which one runs.
 
+pub mod augment;
 pub mod conv;
 pub mod elementwise;
 pub mod loss;
+pub mod matmul;
 pub mod norm;
+pub mod optim;
 mod planes;
 pub mod pool;
 pub mod reduce;
 pub mod similarity;
 mod step;
 mod tensor;
+mod tile;
+pub mod variants;
 
 pub use step::StepState;
 pub use tensor::{Shape, Tensor};

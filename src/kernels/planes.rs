@@ -7,6 +7,10 @@ use crate::gpu::Recording;
 /// Invocations of a workgroup of these kernels. They use no workgroup memory, so this is only launch cost.
 pub(super) const WORKGROUP: u32 = 64;
 
+/// Neighbouring invocations along one run of memory: 128 bytes, a cache line or two. More would make a
+/// software adapter, which finishes eight invocations before it starts the next, skip through memory.
+const LANES: usize = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planes {
     images: usize,
@@ -14,39 +18,42 @@ pub(super) struct Planes {
     pixels: usize,
     lanes: usize,
     images_each: usize,
-    blocks: usize,
+    /// Runs that the pixels of one image are cut into, where images are large.
+    segments: usize,
+    segment_pixels: usize,
 }
 
 impl Planes {
     /// For kernels that write one result for each texel.
     pub fn map(shape: Shape) -> Planes {
-        Planes::new(shape, (shape.texels() / 65_536).clamp(4, 64))
+        Planes::new(shape, (shape.texels() / 65_536).clamp(8, 64))
     }
 
     /// For kernels that write one partial result for each share.
     pub fn reduce(shape: Shape) -> Planes {
-        Planes::new(shape, (shape.texels() / 16_384).clamp(16, 256))
+        Planes::new(shape, (shape.texels() / 16_384).clamp(32, 256))
     }
 
     /// Shares of about `texels_each` texels.
     fn new(shape: Shape, texels_each: usize) -> Planes {
-        let pixels = shape.pixels();
-        // 64 neighbours read whole cache lines; larger images need more lanes to keep shares small.
-        let lanes = pixels.min(64).max(pixels.div_ceil(texels_each)).max(1);
-        let images_each = (texels_each / pixels.div_ceil(lanes).max(1)).clamp(1, shape.n.max(1));
+        let pixels = shape.pixels().max(1);
+        let lanes = pixels.min(LANES);
+        let segment_pixels = pixels.min(lanes * texels_each);
+        let images_each = (lanes * texels_each / segment_pixels).clamp(1, shape.n.max(1));
         Planes {
             images: shape.n,
             groups: shape.c4(),
             pixels,
             lanes,
             images_each,
-            blocks: shape.n.div_ceil(images_each),
+            segments: pixels.div_ceil(segment_pixels),
+            segment_pixels,
         }
     }
 
     /// Partial results of one channel group.
     pub fn parts(&self) -> usize {
-        self.lanes * self.blocks
+        self.lanes * self.segments * self.images.div_ceil(self.images_each)
     }
 
     /// Partial results of all channel groups.
@@ -54,8 +61,18 @@ impl Planes {
         self.parts() * self.groups
     }
 
-    pub fn words(&self) -> [u32; 6] {
-        [self.images, self.groups, self.pixels, self.lanes, self.images_each, self.blocks].map(|v| v as u32)
+    pub fn words(&self) -> [u32; 8] {
+        [
+            self.images,
+            self.groups,
+            self.pixels,
+            self.lanes,
+            self.images_each,
+            self.segments,
+            self.segment_pixels,
+            self.parts(),
+        ]
+        .map(|v| v as u32)
     }
 
     /// One invocation for each share.
@@ -75,10 +92,13 @@ mod tests {
             for planes in [Planes::map(shape), Planes::reduce(shape)] {
                 let mut texels = 0;
                 for part in 0..planes.parts() {
-                    let (block, lane) = (part / planes.lanes, part % planes.lanes);
+                    let (row, lane) = (part / planes.lanes, part % planes.lanes);
+                    let (block, segment) = (row / planes.segments, row % planes.segments);
                     let images = planes.images_each.min(planes.images - block * planes.images_each);
-                    assert!(images > 0 && lane < planes.pixels, "{shape}: {planes:?}");
-                    texels += images * (planes.pixels - lane).div_ceil(planes.lanes);
+                    let corner = segment * planes.segment_pixels;
+                    let length = planes.segment_pixels.min(planes.pixels - corner);
+                    assert!(images > 0 && length > 0, "{shape}: {planes:?}");
+                    texels += images * ((length + planes.lanes - 1 - lane) / planes.lanes);
                 }
                 assert_eq!(texels * shape.c4(), shape.texels(), "{shape}: {planes:?}");
             }

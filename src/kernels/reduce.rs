@@ -166,7 +166,7 @@ fn sets(
     over: Shape,
     factor: Option<f32>,
 ) {
-    debug_assert!(each.n > 0 && all.n % each.n == 0 && all.c == each.c, "{all} in sets of {each}");
+    debug_assert!(each.n > 0 && all.n.is_multiple_of(each.n) && all.c == each.c, "{all} in sets of {each}");
     let mut immediates = vec![each.n as u32, (all.n / each.n.max(1)) as u32, each.c4() as u32];
     immediates.extend(factor.map(f32::to_bits));
     recording.dispatch(Dispatch {

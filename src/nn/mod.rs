@@ -1,1 +1,23 @@
-//! TODO room header
+//! Networks: layers, encoders, heads, their parameters' names and initial values, and the files that hold them.
+//!
+//! A network is built once, which registers its parameters by their torchvision names in a
+//! [`ParameterSet`](crate::graph::ParameterSet), and traced as often as needed: in training mode for a
+//! training program, in evaluation mode for encoding. A [`StateDict`] is the weights of a model by name, as
+//! they stand in files; [`EncoderFile`] reads one from safetensors, whoever wrote it ([`layout`] knows the
+//! names that published code uses).
+
+pub mod encoder_file;
+mod head;
+mod layers;
+pub mod layout;
+mod mlp;
+mod resnet;
+pub mod safetensors_file;
+pub mod state_dict;
+
+pub use encoder_file::{EncoderFile, EncoderMetadata};
+pub use head::{Head, HeadKind};
+pub use layers::{BatchNorm, Conv, Draws, Linear, LinearInit, Mode, Names, Tracer};
+pub use mlp::{DeepSets, Mlp, PointSets};
+pub use resnet::{Architecture, ResNet, Stem};
+pub use state_dict::{Matched, StateDict, StateTensor};

@@ -1,1 +1,16 @@
-//! TODO room header
+//! Training of encoders: configurations, the training program, checkpoints, and frozen encoders in use.
+
+mod checkpoint;
+mod config;
+mod encode;
+mod images;
+mod model;
+mod run;
+mod simclr;
+
+pub use config::{BatchNormScope, SimclrConfig};
+pub use encode::{Encoder, Views};
+pub use images::GpuImages;
+pub use model::{EncoderConfig, Model, Values, Weights};
+pub use run::{Outcome, Progress, RunOptions, pretrain_simclr};
+pub use simclr::SimclrTrainer;

@@ -6,6 +6,8 @@
 // Every test binary compiles its own copy of this file and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod augment;
+pub mod dense;
 pub mod gpu;
 
 use std::path::PathBuf;

@@ -1,7 +1,25 @@
 //! One operation a file: shape rule, kernel calls, gradient.
 
+mod activation;
 mod add;
+mod batch_norm;
+mod bias_activation;
 mod conv2d;
+mod dropout;
+mod nt_xent;
+mod pool;
+mod rows;
+mod set;
+mod softmax_cross_entropy;
 
+pub use activation::Activation;
 pub use add::Add;
+pub use batch_norm::{BatchNormEval, BatchNormTrain};
+pub use bias_activation::BiasActivation;
 pub use conv2d::Conv2d;
+pub use dropout::Dropout;
+pub use nt_xent::NtXent;
+pub use pool::{GlobalAvgPool2d, MaxPool2d};
+pub use rows::{ConcatRows, TakeRows};
+pub use set::{SetBroadcastAdd, SetMax, SetSum};
+pub use softmax_cross_entropy::SoftmaxCrossEntropy;

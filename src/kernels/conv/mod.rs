@@ -161,5 +161,6 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     }
 }
 
+pub mod depthwise;
 mod software;
 mod tiled;

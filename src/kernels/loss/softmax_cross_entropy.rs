@@ -11,13 +11,13 @@ const WORKGROUP: u32 = 64;
 /// One cross-entropy over a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy {
-    /// [N, C]
+    /// `[N, C]`
     pub logits: Tensor,
-    /// [N] u32, each below C ([`check_labels`]; a larger one counts as the last class).
+    /// `[N]` u32, each below C ([`check_labels`]; a larger one counts as the last class).
     pub labels: Slice,
     /// ε in [0, 1): the target distribution has 1 − ε on the label and ε/(C − 1) on every other class.
     pub smoothing: f32,
-    /// [N, 1]: log-sum-exp of each row; written forward, read backward.
+    /// `[N, 1]`: log-sum-exp of each row; written forward, read backward.
     pub normalizers: Tensor,
 }
 

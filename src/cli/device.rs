@@ -1,0 +1,115 @@
+//! `contraleak device`: the adapters, which one is used and why, what it can do, and the kernels chosen for it.
+
+use serde::Serialize;
+
+use super::{Global, output};
+use crate::Result;
+use crate::gpu::{AdapterDescription, Facts, Gpu, GpuOptions, list_adapters};
+use crate::kernels::variants::{Variant, variants};
+
+/// Show every adapter, which one is used and why, its limits, and the kernel variants chosen for it
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "The adapter is chosen by kind (a GPU of its own, a shared one, a software driver). To choose \
+another:
+  WGPU_ADAPTER_NAME=PART_OF_THE_NAME   WGPU_BACKEND=vulkan|metal|dx12
+
+Examples:
+  contraleak device
+  contraleak device --json
+  WGPU_ADAPTER_NAME=llvmpipe contraleak device"
+)]
+pub struct Args {}
+
+#[derive(Serialize)]
+struct Device {
+    /// All adapters; one has `used`.
+    adapters: Vec<AdapterDescription>,
+    used: Used,
+}
+
+#[derive(Serialize)]
+struct Used {
+    name: String,
+    backend: String,
+    reason: String,
+    /// What kernels know of the adapter: class, subgroup size, limits.
+    facts: Facts,
+    variants: Vec<Variant>,
+}
+
+pub fn run(_: &Args, global: &Global) -> Result<()> {
+    let adapters = list_adapters();
+    let gpu = match Gpu::open(&GpuOptions::default()) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            if !global.json {
+                output::text(&adapters.iter().map(adapter_text).collect::<String>())?;
+            }
+            return Err(error);
+        }
+    };
+    let AdapterDescription { name, backend, reason, .. } = gpu.description().clone();
+    let used = Used { name, backend, reason, facts: gpu.facts().clone(), variants: variants(gpu.facts()) };
+    if global.json {
+        return output::json(&Device { adapters, used });
+    }
+    let listed: String = adapters.iter().map(adapter_text).collect();
+    output::text(&(listed + &used_text(&used)))
+}
+
+fn adapter_text(adapter: &AdapterDescription) -> String {
+    let subgroup = match (adapter.subgroup_min, adapter.subgroup_max) {
+        (min, max) if min == max => min.to_string(),
+        (min, max) => format!("{min} to {max}"),
+    };
+    let heading = format!("{} ({}, {})", adapter.name, adapter.backend, adapter.device_type);
+    let state = if adapter.used { "yes" } else { "no" };
+    output::aligned(&[
+        (&heading, String::new()),
+        ("  used", format!("{state}: {}", adapter.reason)),
+        ("  driver", format!("{} {}", adapter.driver, adapter.driver_info).trim().to_string()),
+        ("  kernel class", format!("{:?}", adapter.class).to_lowercase()),
+        ("  subgroup", subgroup),
+        ("  storage binding", output::bytes(adapter.max_storage_buffer_binding_size)),
+        ("  buffer", output::bytes(adapter.max_buffer_size)),
+        ("  texture side", adapter.max_texture_dimension_2d.to_string()),
+        ("  features", wrapped(&adapter.features, 19)),
+    ]) + "\n"
+}
+
+fn used_text(used: &Used) -> String {
+    let facts = &used.facts;
+    let mut text = output::aligned(&[
+        (&format!("in use: {} ({})", used.name, used.backend), String::new()),
+        ("  fixed subgroup", facts.subgroup.map_or("none".into(), |size| size.to_string())),
+        ("  64-bit integers", if facts.int64 { "yes" } else { "no" }.into()),
+        ("  storage binding", output::bytes(facts.max_binding_bytes)),
+        ("  buffer", output::bytes(facts.max_buffer_bytes)),
+        ("  workgroup memory", output::bytes(facts.max_workgroup_bytes.into())),
+        ("  invocations a group", facts.max_invocations.to_string()),
+        ("  groups a dimension", facts.max_groups.to_string()),
+        ("  offset alignment", output::bytes(facts.offset_alignment)),
+    ]);
+    for Variant { family, variant, reason } in &used.variants {
+        text.push_str(&format!("kernels {family}: {variant} ({reason})\n"));
+    }
+    text
+}
+
+/// Words, a few a line, the further lines indented.
+fn wrapped(words: &[String], indent: usize) -> String {
+    let mut text = String::new();
+    let mut column = indent;
+    for word in words {
+        if column > indent && column + word.len() + 1 > 100 {
+            text.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if column > indent {
+            text.push(' ');
+        }
+        text.push_str(word);
+        column += word.len() + 1;
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! `shuffle=SEED` and `take=A..B`: which images of a data set are kept, and in which order.
+
+use super::decode::{DecodedFiles, ImageFile, decode_all};
+use super::folder::skipped_note;
+use super::image_set::ImageSet;
+use super::spec::{ImageOptions, Spec};
+use super::splits::shuffled;
+use crate::{Error, Result};
+
+/// Splits use the permutations 0 and 1 of a seed: a shuffle with the seed of a split is not that split.
+const SHUFFLE_NUMBER: u32 = 2;
+
+/// The part of a [`Spec`] that selects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub shuffle: Option<u64>,
+    pub take: Option<(usize, Option<usize>)>,
+}
+
+/// Selected files, decoded.
+pub struct SelectedFiles {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<u8>,
+    /// Positions in the full list, in the order of `pixels`.
+    pub kept: Vec<usize>,
+    pub hash: [u8; 32],
+    pub notes: Vec<String>,
+}
+
+impl Selection {
+    pub fn of(spec: &Spec) -> Selection {
+        Selection { shuffle: spec.shuffle, take: spec.take }
+    }
+
+    /// Positions kept of `images`, in the order in which they are kept.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when `take` reaches past the last image: the set, how many are needed, how many there are.
+    pub fn indices(&self, name: &str, images: usize) -> Result<Vec<usize>> {
+        let order = match self.shuffle {
+            Some(seed) => shuffled(images, seed, SHUFFLE_NUMBER)?,
+            None => (0..images).collect(),
+        };
+        let Some((start, end)) = self.take else { return Ok(order) };
+        let end = end.unwrap_or(images);
+        match order.get(start..end) {
+            Some(taken) if !taken.is_empty() => Ok(taken.to_vec()),
+            _ => Err(Error::data(
+                name,
+                format!(
+                    "expected at least {} images for take={start}..{end}, found {images}",
+                    end.max(start + 1)
+                ),
+            )),
+        }
+    }
+
+    /// The selected images of a set that is already in memory.
+    pub fn apply(&self, set: ImageSet) -> Result<ImageSet> {
+        if *self == Selection::default() {
+            return Ok(set);
+        }
+        set.subset(&self.indices(&set.name, set.len())?)
+    }
+
+    /// Decodes the selected files only; with `skip-bad` all of them, so that bad ones are out before anything
+    /// is selected.
+    pub fn decode(
+        &self,
+        name: &str,
+        files: &[ImageFile],
+        options: ImageOptions,
+        size: Option<usize>,
+    ) -> Result<SelectedFiles> {
+        if !options.skip_bad {
+            let order = self.indices(name, files.len())?;
+            let chosen: Vec<ImageFile> = order.iter().map(|&index| files[index].clone()).collect();
+            let decoded = decode_all(&chosen, options.alpha, size, false)?;
+            return Ok(selected(decoded, order));
+        }
+        let decoded = decode_all(files, options.alpha, size, true)?;
+        let order = self.indices(name, decoded.kept.len())?;
+        let bytes = decoded.width * decoded.height * 3;
+        let pixels =
+            order.iter().flat_map(|&i| &decoded.pixels[i * bytes..(i + 1) * bytes]).copied().collect();
+        let kept = order.iter().map(|&index| decoded.kept[index]).collect();
+        Ok(selected(DecodedFiles { pixels, ..decoded }, kept))
+    }
+}
+
+fn selected(decoded: DecodedFiles, kept: Vec<usize>) -> SelectedFiles {
+    SelectedFiles {
+        width: decoded.width,
+        height: decoded.height,
+        pixels: decoded.pixels,
+        kept,
+        hash: decoded.hash,
+        notes: skipped_note(&decoded.skipped).into_iter().collect(),
+    }
+}

@@ -1,0 +1,171 @@
+//! Batch norm with the residual sum and the activation that follow it, in training and in evaluation.
+
+use crate::gpu::Recording;
+use crate::graph::{Form, Graph, Node, Operand, Operation, Value};
+use crate::kernels::elementwise::Unary;
+use crate::kernels::{Shape, norm};
+use crate::{Error, Result};
+
+/// `y = f(bn(x) + residual)` with the batch's statistics, which also move the running ones.
+/// Inputs x, γ, β, running mean, running variance, and optionally the residual. Outputs y, mean, 1/√(σ² + ε).
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormTrain {
+    pub activation: Option<Unary>,
+}
+
+/// The same with the running statistics. Output y.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormEval {
+    pub activation: Option<Unary>,
+}
+
+fn check(name: &str, inputs: &[Form]) -> Result<Shape> {
+    let [x, vectors @ ..] = inputs else { return Err(Error::shape(format!("{name}: expected inputs"))) };
+    let x = x.shape(name)?;
+    let vector = Form::Tensor(Shape::matrix(1, x.c));
+    let fits = match vectors {
+        [a, b, c, d] => [a, b, c, d].iter().all(|v| **v == vector),
+        [a, b, c, d, residual] => [a, b, c, d].iter().all(|v| **v == vector) && *residual == Form::Tensor(x),
+        _ => false,
+    };
+    if !fits {
+        return Err(Error::shape(format!("{name}: operands {vectors:?} do not fit an input {x}")));
+    }
+    Ok(x)
+}
+
+impl Operation for BatchNormTrain {
+    fn name(&self) -> &'static str {
+        "batch_norm_train"
+    }
+    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
+        let x = check(self.name(), inputs)?;
+        norm::check_batch_norm(x)?;
+        let vector = Form::Tensor(Shape::matrix(1, x.c));
+        Ok(vec![Form::Tensor(x), vector, vector])
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        norm::batch_norm_train(
+            recording,
+            &norm::BatchNormTrain {
+                x: inputs[0].tensor(),
+                gamma: inputs[1].tensor(),
+                beta: inputs[2].tensor(),
+                running_mean: inputs[3].tensor(),
+                running_variance: inputs[4].tensor(),
+                residual: inputs.get(5).map(Operand::tensor),
+                activation: self.activation,
+                y: outputs[0].tensor(),
+                mean: outputs[1].tensor(),
+                inv_std: outputs[2].tensor(),
+            },
+        );
+        Ok(())
+    }
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
+        let statistics = (node.outputs[1], node.outputs[2]);
+        backward(graph, node, upstream[0], wanted, self.activation, statistics, true)
+    }
+}
+
+impl Operation for BatchNormEval {
+    fn name(&self) -> &'static str {
+        "batch_norm_eval"
+    }
+    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
+        Ok(vec![Form::Tensor(check(self.name(), inputs)?)])
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        norm::batch_norm_eval(
+            recording,
+            &norm::BatchNormEval {
+                x: inputs[0].tensor(),
+                gamma: inputs[1].tensor(),
+                beta: inputs[2].tensor(),
+                running_mean: inputs[3].tensor(),
+                running_variance: inputs[4].tensor(),
+                residual: inputs.get(5).map(Operand::tensor),
+                activation: self.activation,
+                y: outputs[0].tensor(),
+            },
+        );
+        Ok(())
+    }
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
+        let statistics = (node.inputs[3], node.inputs[4]);
+        backward(graph, node, upstream[0], wanted, self.activation, statistics, false)
+    }
+}
+
+fn backward(
+    graph: &mut Graph,
+    node: &Node,
+    upstream: Option<Value>,
+    wanted: &[bool],
+    activation: Option<Unary>,
+    (mean, spread): (Value, Value),
+    training: bool,
+) -> Result<Vec<Option<Value>>> {
+    let Some(dy) = upstream else { return Ok(vec![None; wanted.len()]) };
+    let residual = node.inputs.len() > 5;
+    let operation = BatchNormGrad { activation, residual, training };
+    let inputs = [node.inputs[0], node.outputs[0], dy, node.inputs[1], node.inputs[2], mean, spread];
+    let outputs = graph.apply(operation, &inputs)?;
+    let mut gradients = vec![Some(outputs[0]), Some(outputs[1]), Some(outputs[2]), None, None];
+    if residual {
+        gradients.push(Some(outputs[3]));
+    }
+    Ok(gradients.into_iter().zip(wanted).map(|(g, &w)| g.filter(|_| w)).collect())
+}
+
+/// Inputs x, y, dy, γ, β, mean, spread. Outputs dx, dγ, dβ, and the residual's gradient.
+struct BatchNormGrad {
+    activation: Option<Unary>,
+    residual: bool,
+    training: bool,
+}
+
+impl Operation for BatchNormGrad {
+    fn name(&self) -> &'static str {
+        "batch_norm_grad"
+    }
+    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
+        let mut forms = vec![inputs[0], inputs[3], inputs[4]];
+        forms.extend(self.residual.then_some(inputs[0]));
+        Ok(forms)
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let grad = norm::BatchNormGrad {
+            x: inputs[0].tensor(),
+            y: inputs[1].tensor(),
+            dy: inputs[2].tensor(),
+            gamma: inputs[3].tensor(),
+            beta: inputs[4].tensor(),
+            mean: inputs[5].tensor(),
+            spread: inputs[6].tensor(),
+            activation: self.activation,
+            dx: outputs[0].tensor(),
+            dgamma: outputs[1].tensor(),
+            dbeta: outputs[2].tensor(),
+            dresidual: outputs.get(3).map(Operand::tensor),
+        };
+        if self.training {
+            norm::batch_norm_train_grad(recording, &grad);
+        } else {
+            norm::batch_norm_eval_grad(recording, &grad);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Tile sizes of the products that stage their operands in workgroup memory (`shaders/gemm/tile.wgsl`).
+
+use crate::gpu::shader::Defines;
+use crate::gpu::{Facts, KernelClass};
+
+/// What one workgroup computes: `rows` x `columns` of the result, `depth` of the sum at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub rows: u32,
+    pub columns: u32,
+    depth: u32,
+    /// Rows and texels of columns that one invocation accumulates in registers.
+    own_rows: u32,
+    own_columns4: u32,
+    /// Useful work per time against the largest tile, in percent: the ratio of products to workgroup-memory reads decides.
+    efficiency: u64,
+}
+
+const fn tile(
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    own_rows: u32,
+    own_columns4: u32,
+    efficiency: u64,
+) -> Tile {
+    Tile { rows, columns, depth, own_rows, own_columns4, efficiency }
+}
+
+// Bounded by what every adapter has: 256 invocations and 16 KiB of workgroup memory.
+const LARGE: Tile = tile(128, 128, 8, 8, 2, 100);
+const TALL: Tile = tile(128, 64, 16, 8, 2, 95);
+const MEDIUM: Tile = tile(64, 64, 16, 4, 2, 75);
+const SMALL: Tile = tile(32, 32, 16, 4, 1, 45);
+
+/// How the four values of a texel lie in an operand, and which direction neighbouring invocations fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    /// Four k of one row (A) or column (B); fetched along rows or columns.
+    AlongK,
+    /// Four k of one row or column; fetched along k.
+    AlongKFetchedByK,
+    /// Four rows (A) or columns (B) of one k; fetched along rows or columns.
+    Across,
+    /// Four rows or columns of one k; fetched along k.
+    AcrossFetchedByK,
+}
+
+impl Operand {
+    fn along_k(self) -> bool {
+        matches!(self, Operand::AlongK | Operand::AlongKFetchedByK)
+    }
+
+    /// Texels between one k (or four k) and the next, for `length` rows or columns. What is fetched along k is
+    /// stored with the stride between neighbours, which a few texels of padding spread over the memory banks.
+    fn stride(self, length: u32, depth: u32) -> u32 {
+        match self {
+            Operand::AlongK => length,
+            Operand::AlongKFetchedByK => length + 32 / depth,
+            Operand::Across => length / 4,
+            Operand::AcrossFetchedByK => length / 4 + 1,
+        }
+    }
+}
+
+impl Tile {
+    /// The fastest tile for `batch` results of `rows` x `columns`: a model of full waves of workgroups.
+    pub fn choose(facts: &Facts, rows: usize, columns: usize, batch: usize) -> Tile {
+        // Workgroups that it takes to fill an adapter of the class.
+        let (candidates, slots): (&[Tile], u64) = match facts.class {
+            KernelClass::Discrete => (&[LARGE, TALL, MEDIUM, SMALL], 128),
+            KernelClass::Integrated | KernelClass::Software => (&[MEDIUM, SMALL], 16),
+        };
+        let mut best = (u64::MAX, SMALL);
+        for &tile in candidates {
+            let groups = tile.row_tiles(rows) * tile.column_tiles(columns) * batch as u64;
+            let area = u64::from(tile.rows * tile.columns);
+            let cost = groups.max(slots) * area * 100 / tile.efficiency;
+            if cost < best.0 {
+                best = (cost, tile);
+            }
+        }
+        best.1
+    }
+
+    pub fn row_tiles(&self, rows: usize) -> u64 {
+        rows.div_ceil(self.rows as usize) as u64
+    }
+
+    pub fn column_tiles(&self, columns: usize) -> u64 {
+        columns.div_ceil(self.columns as usize) as u64
+    }
+
+    fn threads(&self) -> u32 {
+        (self.rows / self.own_rows) * (self.columns / 4 / self.own_columns4)
+    }
+
+    /// The text constants of `gemm/tile` and of the kernels around it.
+    pub fn defines(&self, a: Operand, b: Operand) -> Defines {
+        let threads = self.threads();
+        Defines::new()
+            .with("BM", self.rows)
+            .with("BN", self.columns)
+            .with("BK", self.depth)
+            .with("ROWS", self.own_rows)
+            .with("COLUMNS4", self.own_columns4)
+            .with("THREADS", threads)
+            .with("ROW_THREADS", self.rows / self.own_rows)
+            .with("COLUMN_THREADS", self.columns / 4 / self.own_columns4)
+            .with("UNITS_A", self.rows * self.depth / 4 / threads)
+            .with("UNITS_B", self.columns * self.depth / 4 / threads)
+            .with("A_ALONG_ROWS", !a.along_k())
+            .with("B_ALONG_K", b.along_k())
+            .with("A_STRIDE", a.stride(self.rows, self.depth))
+            .with("B_STRIDE", b.stride(self.columns, self.depth))
+    }
+}

@@ -1,0 +1,42 @@
+//! Which variants of the kernels an adapter gets, in words: for `contraleak device` and for reports.
+
+use serde::Serialize;
+
+use crate::gpu::{Facts, KernelClass};
+
+/// The variant that one family of kernels runs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variant {
+    pub family: &'static str,
+    pub variant: &'static str,
+    /// What about the adapter decided it.
+    pub reason: String,
+}
+
+const TEXTURES: &str = "software: operands in storage textures, one subgroup a workgroup";
+const TILES: &str = "tiled: operands in workgroup memory";
+
+/// The variants of every family that has more than one.
+pub fn variants(facts: &Facts) -> Vec<Variant> {
+    let dense = if facts.texture_kernels() { TEXTURES } else { TILES };
+    let tiles = match facts.class {
+        KernelClass::Discrete => "tiled: large tiles where the shape allows",
+        KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
+    };
+    let families =
+        [("conv2d", dense), ("contrastive losses", dense), ("similarity", dense), ("matmul", tiles)];
+    families.map(|(family, variant)| Variant { family, variant, reason: reason(facts) }).to_vec()
+}
+
+fn reason(facts: &Facts) -> String {
+    match (facts.class, facts.subgroup) {
+        (KernelClass::Discrete, _) => "a GPU with its own memory".into(),
+        (KernelClass::Integrated, _) => "a GPU that shares memory with the CPU".into(),
+        (KernelClass::Software, Some(8)) if facts.int64 => {
+            "a software adapter with subgroups of 8 and 64-bit integers".into()
+        }
+        (KernelClass::Software, Some(8)) => "a software adapter without 64-bit integers".into(),
+        (KernelClass::Software, Some(size)) => format!("a software adapter with subgroups of {size}, not 8"),
+        (KernelClass::Software, None) => "a software adapter without a fixed subgroup size".into(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Encoders on disk: a state dict in native names with what is needed to build its model again.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::layout::{Recognized, to_native_names};
+use super::safetensors_file;
+use super::state_dict::{Matched, StateDict};
+use crate::data::Normalization;
+use crate::graph::ParameterSet;
+use crate::{Error, Result};
+
+const ARCH: &str = "contraleak.arch";
+const STEM: &str = "contraleak.stem";
+const WIDTH: &str = "contraleak.width";
+const NORMALIZATION: &str = "contraleak.normalization";
+const CONFIG: &str = "contraleak.config";
+
+/// What a file says of the encoder in it (`__metadata__`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderMetadata {
+    /// `contraleak.arch`, for example `resnet18`.
+    pub arch: String,
+    /// `contraleak.stem`: `cifar` or `imagenet`; empty for architectures with a stem of their own.
+    pub stem: String,
+    /// `contraleak.width`: channels of the first stage.
+    pub width: usize,
+    /// `contraleak.normalization`: constants that images are normalised with, as JSON.
+    pub normalization: Normalization,
+    /// `contraleak.config`: the run that trained it, as JSON.
+    pub config: Value,
+}
+
+impl EncoderMetadata {
+    /// Writes the five keys into `state.metadata`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for normalisation constants that are not finite: JSON cannot hold them.
+    pub fn store(&self, state: &mut StateDict) -> Result<()> {
+        let Normalization { mean, std } = self.normalization;
+        if !mean.iter().chain(&std).all(|constant| constant.is_finite()) {
+            return Err(Error::shape(format!(
+                "normalization: expected finite constants, found {mean:?} {std:?}"
+            )));
+        }
+        let entries = [
+            (ARCH, self.arch.clone()),
+            (STEM, self.stem.clone()),
+            (WIDTH, self.width.to_string()),
+            (NORMALIZATION, serde_json::json!({"mean": mean, "std": std}).to_string()),
+            (CONFIG, self.config.to_string()),
+        ];
+        state.metadata.extend(entries.map(|(key, value)| (key.to_string(), value)));
+        Ok(())
+    }
+
+    /// Reads the keys of `state.metadata`; `None` for a file that another program wrote (no `contraleak.arch`).
+    ///
+    /// # Errors
+    /// [`Error::Data`] at `place`, naming a key that is missing or not understood, with its value.
+    pub fn load(state: &StateDict, place: &str) -> Result<Option<EncoderMetadata>> {
+        let Some(arch) = state.metadata.get(ARCH) else { return Ok(None) };
+        let text = |key: &str| {
+            let value = state.metadata.get(key).map(String::as_str);
+            value.ok_or_else(|| {
+                Error::data(place, format!("metadata: expected {key} beside {ARCH}, found none"))
+            })
+        };
+        let wrong = |key: &str, wanted: &str, value: &str| {
+            Error::data(place, format!("metadata {key}: expected {wanted}, found {value:?}"))
+        };
+        let width = text(WIDTH)?;
+        let normalization = text(NORMALIZATION)?;
+        let config = text(CONFIG)?;
+        Ok(Some(EncoderMetadata {
+            arch: arch.clone(),
+            stem: text(STEM)?.to_string(),
+            width: width
+                .parse()
+                .ok()
+                .filter(|&width| width > 0)
+                .ok_or_else(|| wrong(WIDTH, "a whole number above 0", width))?,
+            normalization: serde_json::from_str(normalization)
+                .ok()
+                .filter(|Normalization { mean, std }| {
+                    mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)
+                })
+                .ok_or_else(|| {
+                    wrong(NORMALIZATION, "{\"mean\": [r, g, b], \"std\": [r, g, b]}", normalization)
+                })?,
+            config: serde_json::from_str(config).map_err(|_| wrong(CONFIG, "JSON", config))?,
+        }))
+    }
+}
+
+/// An encoder read from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderFile {
+    pub path: PathBuf,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// Weights under native names.
+    pub state: StateDict,
+    /// `None` for files of other programs.
+    pub metadata: Option<EncoderMetadata>,
+    /// The names the file used; `None` when they are of no known layout and were left as they are.
+    pub recognized: Option<Recognized>,
+}
+
+impl EncoderFile {
+    /// Reads an encoder, whoever wrote it, and brings its names to the native ones ([`super::layout`]).
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Data`] naming the file and position; see [`safetensors_file::read`],
+    /// [`to_native_names`] and [`EncoderMetadata::load`].
+    pub fn read(path: impl AsRef<Path>) -> Result<EncoderFile> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let (mut state, sha256) = safetensors_file::read(path)?;
+        let metadata = EncoderMetadata::load(&state, &place)?;
+        let recognized = to_native_names(&mut state, &place)?;
+        Ok(EncoderFile { path: path.to_path_buf(), sha256, state, metadata, recognized })
+    }
+
+    /// Writes an encoder under native names with its metadata, whole or not at all. Returns the file's SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming `path`; [`Error::Shape`] for values that do not fit their dimensions.
+    pub fn write(path: impl AsRef<Path>, mut state: StateDict, metadata: &EncoderMetadata) -> Result<String> {
+        metadata.store(&mut state)?;
+        safetensors_file::write(&state, path.as_ref())
+    }
+
+    /// The values that a model takes from this file; see [`StateDict::match_parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Data`] at the file, naming each tensor that is missing, mis-shaped or not finite.
+    pub fn match_parameters(
+        &self,
+        parameters: &ParameterSet,
+        optional: impl Fn(&str) -> bool,
+    ) -> Result<Matched> {
+        self.state.match_parameter_set(&self.path.display().to_string(), parameters, optional)
+    }
+}

@@ -1,0 +1,192 @@
+//! Names of encoder weights in files of other programs, brought to the names used here (torchvision's, with the
+//! projection head under `projector.`).
+//!
+//! Training code wraps a model in prefixes (`module.encoder_q.…`) and may number its layers instead of naming
+//! them (`f.0.weight`). Both are recognised by a tensor that only that layout has. Sources: the public
+//! repositories named beside each layout.
+
+use std::collections::BTreeMap;
+
+use super::state_dict::StateDict;
+use crate::{Error, Result};
+
+/// Wrappers that may stand before the names of a backbone, in any combination.
+const WRAPPERS: [&str; 8] =
+    ["module.", "model.", "state_dict.", "encoder.", "encoder_q.", "base_encoder.", "backbone.", "visual."];
+/// Wrappers whose `fc` is a projection head: what they wrap was trained by contrast, not on classes.
+const CONTRASTIVE: [&str; 4] = ["encoder.", "encoder_q.", "base_encoder.", "backbone."];
+
+/// One naming scheme.
+struct Layout {
+    name: &'static str,
+    /// Tensors that together only this layout has.
+    signature: &'static [&'static str],
+    /// Beginnings of names, and what they become. The first that fits is taken.
+    renames: &'static [(&'static str, &'static str)],
+}
+
+/// Layouts in the order in which they are tried.
+const LAYOUTS: [Layout; 10] = [
+    Layout { name: "CLIP ViT", signature: &["visual.conv1.weight", "visual.class_embedding"], renames: &[] },
+    Layout {
+        name: "CLIP ResNet",
+        signature: &["visual.conv1.weight", "visual.attnpool.positional_embedding"],
+        renames: &[],
+    },
+    Layout {
+        name: "torchvision ResNet",
+        signature: &["conv1.weight", "layer1.0.conv1.weight"],
+        renames: &[],
+    },
+    // facebookresearch/moco, CIFAR-10 notebook
+    Layout {
+        name: "MoCo CIFAR notebook",
+        signature: &["net.0.weight", "net.3.0.conv1.weight"],
+        renames: &[
+            ("net.0.", "conv1."),
+            ("net.1.", "bn1."),
+            ("net.3.", "layer1."),
+            ("net.4.", "layer2."),
+            ("net.5.", "layer3."),
+            ("net.6.", "layer4."),
+            ("net.9.", "projector.0."),
+        ],
+    },
+    // leftthomas/SimCLR
+    Layout {
+        name: "SimCLR (f, g)",
+        signature: &["f.0.weight", "f.3.0.conv1.weight"],
+        renames: &[
+            ("f.0.", "conv1."),
+            ("f.1.", "bn1."),
+            ("f.3.", "layer1."),
+            ("f.4.", "layer2."),
+            ("f.5.", "layer3."),
+            ("f.6.", "layer4."),
+            ("g.", "projector."),
+        ],
+    },
+    // jinyuan-jia/BadEncoder
+    Layout {
+        name: "BadEncoder",
+        signature: &["f.f.0.weight", "f.f.3.0.conv1.weight"],
+        renames: &[
+            ("f.f.0.", "conv1."),
+            ("f.f.1.", "bn1."),
+            ("f.f.3.", "layer1."),
+            ("f.f.4.", "layer2."),
+            ("f.f.5.", "layer3."),
+            ("f.f.6.", "layer4."),
+            ("f.g.", "projector."),
+            ("g.", "projector."),
+        ],
+    },
+    // xinleihe/ContrastiveLeaks
+    Layout {
+        name: "ContrastiveLeaks ResNet",
+        signature: &["features.0.weight", "features.4.0.conv1.weight"],
+        renames: &[
+            ("features.0.", "conv1."),
+            ("features.1.", "bn1."),
+            ("features.4.", "layer1."),
+            ("features.5.", "layer2."),
+            ("features.6.", "layer3."),
+            ("features.7.", "layer4."),
+            ("l1.", "projector.0."),
+            ("l2.", "projector.2."),
+        ],
+    },
+    Layout {
+        name: "ContrastiveLeaks MobileNetV2",
+        signature: &["features.features.0.0.weight"],
+        renames: &[("features.features.", "features."), ("l1.", "projector.0."), ("l2.", "projector.2.")],
+    },
+    Layout {
+        name: "torchvision MobileNetV2",
+        signature: &["features.0.0.weight", "features.1.conv.0.0.weight"],
+        renames: &[],
+    },
+    Layout { name: "torchvision VGG", signature: &["features.0.weight", "features.4.weight"], renames: &[] },
+];
+
+/// What [`to_native_names`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recognized {
+    pub layout: &'static str,
+    /// What stood before every name of the backbone, for example `module.encoder_q.`.
+    pub prefix: String,
+}
+
+/// Renames the tensors and counters of `state` from the layout of the file they were read from. Names that are no
+/// part of a layout (`encoder_k.…`, `queue`) lose `module.` and stay otherwise as they are. `None`, and nothing
+/// renamed, when no layout is recognised.
+///
+/// # Errors
+/// [`Error::Data`] at `place` when two tensors would get one name (both named).
+pub fn to_native_names(state: &mut StateDict, place: &str) -> Result<Option<Recognized>> {
+    let Some((layout, prefix)) = recognize(state) else { return Ok(None) };
+    let head = prefix.split_inclusive('.').any(|wrapper| CONTRASTIVE.contains(&wrapper));
+    let rename = |name: &str| native_name(name, layout, &prefix, head);
+    state.tensors = renamed(std::mem::take(&mut state.tensors), rename, place)?;
+    state.counters = renamed(std::mem::take(&mut state.counters), rename, place)?;
+    Ok(Some(Recognized { layout: layout.name, prefix }))
+}
+
+/// The layout and the prefix before it; the shortest prefix where there are several.
+fn recognize(state: &StateDict) -> Option<(&'static Layout, String)> {
+    let mut prefixes: Vec<&str> = vec![""];
+    for name in state.tensors.keys() {
+        let mut end = 0;
+        while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| name[end..].starts_with(**wrapper)) {
+            end += wrapper.len();
+            prefixes.push(&name[..end]);
+        }
+    }
+    prefixes.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
+    prefixes.dedup();
+    prefixes.into_iter().find_map(|prefix| {
+        let has = |name: &&str| state.tensors.contains_key(&format!("{prefix}{name}"));
+        let layout = LAYOUTS.iter().find(|layout| layout.signature.iter().all(has))?;
+        Some((layout, prefix.to_string()))
+    })
+}
+
+fn native_name(name: &str, layout: &Layout, prefix: &str, head: bool) -> String {
+    let Some(inner) = name.strip_prefix(prefix) else {
+        let outer = name.strip_prefix("module.").unwrap_or(name);
+        return match outer.strip_prefix("classifier.model.") {
+            Some(classifier) => format!("head.{classifier}"),
+            None => outer.to_string(),
+        };
+    };
+    for (from, to) in layout.renames {
+        if let Some(rest) = inner.strip_prefix(from) {
+            return format!("{to}{rest}");
+        }
+    }
+    match inner.strip_prefix("fc.") {
+        // A lone linear layer has no number of its own.
+        Some(rest @ ("weight" | "bias")) if head => format!("projector.0.{rest}"),
+        Some(rest) if head => format!("projector.{rest}"),
+        _ => inner.to_string(),
+    }
+}
+
+fn renamed<T>(
+    entries: BTreeMap<String, T>,
+    rename: impl Fn(&str) -> String,
+    place: &str,
+) -> Result<BTreeMap<String, T>> {
+    let mut result: BTreeMap<String, (String, T)> = BTreeMap::new();
+    for (name, value) in entries {
+        let native = rename(&name);
+        if let Some((other, _)) = result.get(&native) {
+            return Err(Error::data(
+                place,
+                format!("expected one tensor for {native}, found {other} and {name}; leave one of them out"),
+            ));
+        }
+        result.insert(native, (name, value));
+    }
+    Ok(result.into_iter().map(|(native, (_, value))| (native, value)).collect())
+}

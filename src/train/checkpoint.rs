@@ -1,0 +1,134 @@
+//! Checkpoints: everything that the next step depends on, in one file that appears whole or not at all.
+
+use super::config::SimclrConfig;
+use super::model::Values;
+use super::simclr::SimclrTrainer;
+use crate::files::write_bytes_atomic;
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+const OPTIMIZER: &str = "optimizer.";
+const PARAMETER: &str = "parameter.";
+/// Checkpoints that are kept; the newest may be unreadable after a disk fault.
+const KEPT: usize = 2;
+
+/// A checkpoint file and its step.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Checkpoint {
+    pub step: u64,
+    pub path: PathBuf,
+}
+
+fn folder(run: &Path) -> PathBuf {
+    run.join("checkpoint")
+}
+
+/// The checkpoints of a run, oldest first.
+pub fn list(run: &Path) -> Result<Vec<Checkpoint>> {
+    let folder = folder(run);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
+        let path = entry.map_err(|e| Error::io(&folder, e))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if let Some(step) = name
+            .strip_prefix("step-")
+            .and_then(|n| n.strip_suffix(".safetensors"))
+            .and_then(|n| n.parse().ok())
+        {
+            found.push(Checkpoint { step, path });
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Saves the trainer's state, then drops all but the newest checkpoints.
+pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
+    let folder = folder(run);
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let (values, state) = trainer.download()?;
+    let mut tensors: BTreeMap<String, Vec<f32>> =
+        values.into_iter().map(|(k, v)| (format!("{PARAMETER}{k}"), v)).collect();
+    tensors.extend(state.into_iter().enumerate().map(|(i, v)| (format!("{OPTIMIZER}{i}"), v)));
+    let views = tensors
+        .iter()
+        .map(|(name, values)| {
+            let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
+            view.map(|v| (name.clone(), v)).map_err(|e| Error::shape(format!("checkpoint: {name}: {e}")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let step = trainer.step_count();
+    let metadata = HashMap::from([
+        ("contraleak.step".to_string(), step.to_string()),
+        ("contraleak.config".to_string(), config_text(trainer.config())?),
+    ]);
+    let bytes = serialize(views, Some(metadata)).map_err(|e| Error::shape(format!("checkpoint: {e}")))?;
+    let path = folder.join(format!("step-{step:010}.safetensors"));
+    write_bytes_atomic(&path, &bytes)?;
+    let all = list(run)?;
+    for old in &all[..all.len().saturating_sub(KEPT)] {
+        std::fs::remove_file(&old.path).map_err(|e| Error::io(&old.path, e))?;
+    }
+    Ok(Checkpoint { step, path })
+}
+
+/// Puts the newest readable checkpoint of `run` into `trainer`; `None` if there is none yet.
+///
+/// # Errors
+/// A checkpoint of another configuration; only unreadable checkpoints.
+pub fn restore(run: &Path, trainer: &mut SimclrTrainer) -> Result<Option<u64>> {
+    let mut problem = None;
+    for checkpoint in list(run)?.into_iter().rev() {
+        match load(&checkpoint, trainer.config()) {
+            Ok((values, state)) => {
+                trainer.restore(checkpoint.step, &values, &state)?;
+                return Ok(Some(checkpoint.step));
+            }
+            Err(error @ Error::Usage(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!("{error}; trying the one before");
+                problem = Some(error);
+            }
+        }
+    }
+    problem.map_or(Ok(None), Err)
+}
+
+fn config_text(config: &SimclrConfig) -> Result<String> {
+    serde_json::to_string(config).map_err(|e| Error::usage(format!("configuration: {e}")))
+}
+
+fn load(checkpoint: &Checkpoint, config: &SimclrConfig) -> Result<(Values, Vec<Vec<f32>>)> {
+    let path = &checkpoint.path;
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let broken =
+        |e: &dyn std::fmt::Display| Error::data(path.display(), format!("expected a checkpoint, found {e}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
+    let metadata = header.metadata().as_ref();
+    if metadata.and_then(|m| m.get("contraleak.config")) != Some(&config_text(config)?) {
+        return Err(Error::usage(format!(
+            "{}: belongs to a run with another configuration; resume with the same settings or start in a new folder",
+            path.display()
+        )));
+    }
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
+    let (mut values, mut state) = (Values::new(), BTreeMap::new());
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(broken(&format!("{name} of type {:?}", view.dtype())));
+        }
+        let floats: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+        if let Some(name) = name.strip_prefix(PARAMETER) {
+            values.insert(name.to_string(), floats);
+        } else if let Some(index) = name.strip_prefix(OPTIMIZER).and_then(|i| i.parse::<usize>().ok()) {
+            state.insert(index, floats);
+        }
+    }
+    Ok((values, state.into_values().collect()))
+}

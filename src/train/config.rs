@@ -1,0 +1,110 @@
+//! What a SimCLR run is: everything that decides its bits, as `config.toml` has it.
+
+use super::model::EncoderConfig;
+use crate::augment::Recipe;
+use crate::nn::HeadKind;
+use crate::optim::{LearningRate, Optimizer, Schedule};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Over which views batch norm takes its statistics (spec/encoders.md §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchNormScope {
+    /// Both views of all images in one pass of 2N rows (He & Zhang, sthalles).
+    Joint,
+    /// A pass for each view, with two updates of the running statistics a step (leftthomas, EncoderMI).
+    PerView,
+}
+
+/// A SimCLR pre-training run (Chen et al., ICML 2020).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimclrConfig {
+    pub seed: u64,
+    /// Images in a step; each gives two views. The last partial batch of an epoch is dropped.
+    pub batch: usize,
+    pub epochs: u64,
+    pub temperature: f32,
+    pub head: HeadKind,
+    pub batch_norm: BatchNormScope,
+    pub learning_rate: f64,
+    /// As [`Schedule`] writes itself, e.g. `cosine`.
+    pub schedule: String,
+    pub encoder: EncoderConfig,
+    pub optimizer: Optimizer,
+    /// How views are made; its normalisation is the encoder's.
+    pub recipe: Recipe,
+}
+
+impl SimclrConfig {
+    /// The preset `emi-simclr` of spec/encoders.md §12 for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
+    /// each view, Adam with 1e-3 and weight decay 1e-6 at a constant rate.
+    pub fn emi_simclr(
+        encoder: EncoderConfig,
+        recipe: Recipe,
+        batch: usize,
+        epochs: u64,
+        seed: u64,
+    ) -> SimclrConfig {
+        SimclrConfig {
+            seed,
+            batch,
+            epochs,
+            temperature: 0.5,
+            head: HeadKind::SimclrBn,
+            batch_norm: BatchNormScope::PerView,
+            learning_rate: 1e-3,
+            schedule: Schedule::Const.to_string(),
+            encoder,
+            optimizer: Optimizer::adam(1e-6),
+            recipe,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Usage`] names the setting that is out of range, its value and what is allowed.
+    pub fn check(&self, images: usize) -> Result<()> {
+        let wrong = |setting: &str, found: String, expected: &str| {
+            Err(Error::usage(format!("{setting}: expected {expected}, found {found}")))
+        };
+        if self.batch < 2 {
+            return wrong("batch", self.batch.to_string(), "at least 2 images");
+        }
+        if self.batch > images {
+            return wrong(
+                "batch",
+                self.batch.to_string(),
+                &format!("at most the {images} images of the set"),
+            );
+        }
+        if self.epochs == 0 {
+            return wrong("epochs", "0".into(), "at least 1");
+        }
+        if !(0.001..=1000.0).contains(&self.temperature) {
+            return wrong("temperature", self.temperature.to_string(), "a number within 0.001..=1000");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return wrong("learning_rate", self.learning_rate.to_string(), "a positive number");
+        }
+        if self.recipe.size != self.encoder.size {
+            return wrong(
+                "recipe.size",
+                self.recipe.size.to_string(),
+                &format!("the encoder's {}", self.encoder.size),
+            );
+        }
+        self.optimizer.check()?;
+        self.rate().map(|_| ())
+    }
+
+    /// The learning rate of each step.
+    pub fn rate(&self) -> Result<LearningRate> {
+        Ok(LearningRate { base: self.learning_rate, epochs: self.epochs, schedule: self.schedule.parse()? })
+    }
+
+    /// Steps of an epoch over `images` images.
+    pub fn steps_per_epoch(&self, images: usize) -> u64 {
+        (images / self.batch) as u64
+    }
+}

@@ -1,0 +1,164 @@
+//! A frozen encoder: features of images, plain or of random views.
+
+use super::images::GpuImages;
+use super::model::{EncoderConfig, Model, Values, Weights};
+use crate::augment::{Recipe, augment};
+use crate::data::ImageSet;
+use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::graph::{Form, Graph};
+use crate::kernels::augment::{Batch, ViewOrder};
+use crate::kernels::{Shape, StepState, Tensor};
+use crate::nn::{Mode, Tracer};
+use crate::rng::{Key, Stream};
+use crate::{Error, Result};
+
+/// Which views of each image are encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Views {
+    pub recipe: Recipe,
+    /// Views of each image, drawn independently.
+    pub count: usize,
+    /// Seed of the draws: view v of image i depends on (seed, i, v) and the recipe alone.
+    pub seed: u64,
+}
+
+impl Views {
+    /// One view of each image as it is, resized to the encoder's size and normalised.
+    pub fn plain(recipe: Recipe) -> Views {
+        Views { recipe, count: 1, seed: 0 }
+    }
+}
+
+/// An encoder in evaluation mode on the GPU.
+pub struct Encoder {
+    model: Model,
+    weights: Weights,
+}
+
+/// Rows (views) of one submit; enough to fill the adapter, small enough for its binding limit at any size.
+const ROWS: usize = 200;
+
+impl Encoder {
+    /// An encoder with these values.
+    pub fn new(gpu: &Gpu, config: EncoderConfig, values: &Values) -> Result<Encoder> {
+        let model = Model::new(config, None)?;
+        let weights = model.upload(gpu, values)?;
+        Ok(Encoder { model, weights })
+    }
+
+    /// An encoder that never trained: the initial values of `seed`.
+    pub fn untrained(gpu: &Gpu, config: EncoderConfig, seed: u64) -> Result<Encoder> {
+        let model = Model::new(config, None)?;
+        let weights = model.upload(gpu, &model.parameters.initial_values(seed))?;
+        Ok(Encoder { model, weights })
+    }
+
+    pub fn config(&self) -> EncoderConfig {
+        self.model.config
+    }
+
+    /// Length of a feature vector.
+    pub fn feature_dim(&self) -> usize {
+        self.model.encoder.feature_dim()
+    }
+
+    /// Features `[images, views, feature_dim]` of the images `indices` of `set`. The result does not depend on
+    /// how images are put into batches. `stop` is asked before each batch.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `stop` says so.
+    pub fn features(
+        &self,
+        gpu: &Gpu,
+        set: &ImageSet,
+        indices: &[usize],
+        views: &Views,
+        mut progress: impl FnMut(usize) -> bool,
+    ) -> Result<Vec<f32>> {
+        if views.recipe.size != self.model.config.size {
+            return Err(Error::shape(format!(
+                "views of {0}x{0} pixels do not fit an encoder for {1}x{1}",
+                views.recipe.size, self.model.config.size
+            )));
+        }
+        if views.count == 0 {
+            return Err(Error::usage("views: expected at least 1 view of each image, found 0"));
+        }
+        let images = (ROWS / views.count).clamp(1, indices.len().max(1));
+        let pass = Pass::new(gpu, self, set, views, images)?;
+        let mut features = Vec::with_capacity(indices.len() * views.count * self.feature_dim());
+        for chunk in indices.chunks(images) {
+            if progress(chunk.len()) {
+                return Err(Error::Interrupted("stopped while encoding; nothing was written".into()));
+            }
+            features.extend(pass.run(gpu, set, chunk)?);
+        }
+        match features.iter().position(|v| !v.is_finite()) {
+            None => Ok(features),
+            Some(at) => {
+                let image = indices[at / (views.count * self.feature_dim())];
+                Err(Error::Diverged(format!(
+                    "{}: the encoder gives NaN or infinity; its weights are broken or on another scale than its normalisation",
+                    set.ids.get(image).map_or("image", String::as_str)
+                )))
+            }
+        }
+    }
+}
+
+/// A program for one batch, replayed over all.
+struct Pass {
+    program: Program,
+    images: GpuImages,
+    features: Buffer,
+    row: Shape,
+    views: usize,
+}
+
+impl Pass {
+    fn new(gpu: &Gpu, encoder: &Encoder, set: &ImageSet, views: &Views, images: usize) -> Result<Pass> {
+        let rows = images * views.count;
+        let size = encoder.model.config.size;
+        let store = GpuImages::streaming(gpu, set.height, set.width, images)?;
+        let key = Key::from_seed(views.seed).stream(Stream::Augment, 0);
+        let step = gpu.buffer_with("step", &[StepState { augment_key: key.0, ..StepState::default() }])?;
+        let features = gpu.buffer("features", Shape::matrix(rows, encoder.feature_dim()).bytes())?;
+
+        let mut recording = Recording::new(gpu.facts());
+        let input = Shape::new(rows, 3, size, size);
+        let view = Tensor::transient(&mut recording, "views", input);
+        let batch = Batch {
+            entries: recording.persistent(store.entries()),
+            images,
+            views: views.count,
+            first_view: 0,
+            order: ViewOrder::ImageMajor,
+        };
+        let (step, source) = (recording.persistent(&step), store.images(&mut recording));
+        augment(&mut recording, step, &source, &batch, &views.recipe, view)?;
+
+        let mut graph = Graph::new();
+        let x = graph.input("views", Form::Tensor(input));
+        let parameters = &encoder.model.parameters;
+        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Eval, draws: None };
+        let h = encoder.model.encoder.forward(&mut tracer, x)?;
+        let result = recording.persistent(&features);
+        let memory = encoder
+            .weights
+            .memory(parameters, &graph, &mut recording)
+            .with_input("views", view.slice)
+            .with_value(h, result);
+        graph.record(&mut recording, &memory)?;
+        let program = Program::build(gpu, &recording)?;
+        let row = Shape::matrix(1, encoder.feature_dim());
+        Ok(Pass { program, images: store, features, row, views: views.count })
+    }
+
+    fn run(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<Vec<f32>> {
+        self.images.choose(gpu, set, indices)?;
+        self.program.submit(gpu);
+        let shape = Shape::matrix(indices.len() * self.views, self.row.c);
+        let packed: Vec<f32> = gpu.read(&self.features, 0, shape.texels() * 4)?;
+        Ok(shape.unpack(&packed))
+    }
+}

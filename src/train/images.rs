@@ -1,0 +1,112 @@
+//! A data set's images on the GPU as packed bytes, whole where they fit one binding, else batch by batch.
+
+use crate::data::ImageSet;
+use crate::gpu::{Buffer, Gpu, Recording};
+use crate::kernels::augment::{BatchEntry, Images, PixelFormat};
+use crate::{Error, Result};
+
+/// Images and the list of those that the next submit uses.
+pub struct GpuImages {
+    pixels: Buffer,
+    entries: Buffer,
+    /// Images that fit `pixels`.
+    slots: usize,
+    resident: bool,
+    batch: usize,
+    height: usize,
+    width: usize,
+}
+
+impl GpuImages {
+    /// Makes room for batches of `batch` images of `set`, and uploads the whole set if one binding can hold it.
+    pub fn new(gpu: &Gpu, set: &ImageSet, batch: usize) -> Result<GpuImages> {
+        let pixels = set.width * set.height;
+        let resident = (set.len() * pixels * 4) as u64 <= gpu.facts().max_binding_bytes / 2;
+        let slots = if resident { set.len() } else { batch };
+        let images = GpuImages {
+            pixels: gpu.buffer("images", (slots * pixels * 4) as u64)?,
+            entries: gpu.buffer("batch", (batch * size_of::<BatchEntry>()) as u64)?,
+            slots,
+            resident,
+            batch,
+            height: set.height,
+            width: set.width,
+        };
+        if resident {
+            for index in 0..set.len() {
+                images.upload(gpu, set, index, index)?;
+            }
+        }
+        Ok(images)
+    }
+
+    /// Room for batches of `batch` images of this size, none of them uploaded.
+    pub fn streaming(gpu: &Gpu, height: usize, width: usize, batch: usize) -> Result<GpuImages> {
+        Ok(GpuImages {
+            pixels: gpu.buffer("images", (batch * height * width * 4) as u64)?,
+            entries: gpu.buffer("batch", (batch * size_of::<BatchEntry>()) as u64)?,
+            slots: batch,
+            resident: false,
+            batch,
+            height,
+            width,
+        })
+    }
+
+    fn upload(&self, gpu: &Gpu, set: &ImageSet, index: usize, slot: usize) -> Result<()> {
+        let words: Vec<u32> = set
+            .image(index)
+            .chunks_exact(3)
+            .map(|p| u32::from(p[0]) | u32::from(p[1]) << 8 | u32::from(p[2]) << 16)
+            .collect();
+        gpu.write(&self.pixels, (slot * words.len() * 4) as u64, &words)
+    }
+
+    /// Chooses the images of the next submit. Fewer than a batch leave the rest of it as copies of the last one.
+    ///
+    /// # Errors
+    /// No image, more than a batch, or images of another size.
+    pub fn choose(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<()> {
+        if indices.is_empty()
+            || indices.len() > self.batch
+            || (set.height, set.width) != (self.height, self.width)
+        {
+            return Err(Error::shape(format!(
+                "batch: {} images of {}x{} do not fit a batch of {} of {}x{}",
+                indices.len(),
+                set.height,
+                set.width,
+                self.batch,
+                self.height,
+                self.width
+            )));
+        }
+        let mut entries = Vec::with_capacity(self.batch);
+        for (place, &index) in indices.iter().enumerate() {
+            let slot = if self.resident { index } else { place };
+            if !self.resident {
+                self.upload(gpu, set, index, slot)?;
+            }
+            entries.push(BatchEntry { sample: index as u32, slot: slot as u32 });
+        }
+        let last = entries[entries.len() - 1];
+        entries.resize(self.batch, last);
+        gpu.write(&self.entries, 0, &entries)
+    }
+
+    /// The images as augmentation kernels take them.
+    pub fn images(&self, recording: &mut Recording) -> Images {
+        Images {
+            slice: recording.persistent(&self.pixels),
+            format: PixelFormat::Packed8,
+            count: self.slots,
+            height: self.height,
+            width: self.width,
+        }
+    }
+
+    /// The list of chosen images.
+    pub fn entries(&self) -> &Buffer {
+        &self.entries
+    }
+}

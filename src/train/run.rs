@@ -1,0 +1,240 @@
+//! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
+
+use super::checkpoint;
+use super::config::SimclrConfig;
+use super::simclr::{LOSS_RING, SimclrTrainer};
+use crate::data::{ImageSet, Normalization};
+use crate::files::write_bytes_atomic;
+use crate::gpu::{Gpu, Pending};
+use crate::nn::{EncoderFile, EncoderMetadata, StateDict};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the caller sees of a run, and its chance to stop it.
+pub trait Progress {
+    /// After losses of steps up to `step` of `total` came back; `loss` is the last one.
+    fn step(&mut self, step: u64, total: u64, loss: f32);
+    /// Asked before each step; `true` ends the run at its last checkpoint.
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl Progress for () {
+    fn step(&mut self, _: u64, _: u64, _: f32) {}
+}
+
+/// Where and how a run happens; nothing here changes its bits.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub folder: PathBuf,
+    /// Go on from the newest checkpoint in `folder`. Without it, a folder that holds a run already is an error.
+    pub resume: bool,
+    /// Steps between checkpoints; `None`: one every half minute.
+    pub checkpoint_every: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub steps: u64,
+    pub final_loss: f32,
+    /// (step, loss) of each line of `metrics.jsonl`.
+    pub losses: Vec<(u64, f32)>,
+    pub encoder: PathBuf,
+    pub encoder_sha256: String,
+    /// Seconds of this process.
+    pub seconds: f64,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Line {
+    /// Counted from 1.
+    step: u64,
+    epoch: u64,
+    loss: f32,
+    learning_rate: f64,
+}
+
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(30);
+const METRICS: &str = "metrics.jsonl";
+const ENCODER: &str = "encoder.safetensors";
+
+/// Trains with SimCLR and leaves `encoder.safetensors`, `metrics.jsonl`, `config.toml` and `checkpoint/` in the folder.
+///
+/// A run that was killed at any moment and is resumed ends in the same bits as one that was not.
+///
+/// # Errors
+/// [`Error::Diverged`] at the first step whose loss is not finite: the last good checkpoint stays.
+/// [`Error::Interrupted`] when `progress` asked to stop: a checkpoint was saved, and the message says how to resume.
+pub fn pretrain_simclr(
+    gpu: &Gpu,
+    config: &SimclrConfig,
+    set: &ImageSet,
+    options: &RunOptions,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let folder = &options.folder;
+    let mut trainer = SimclrTrainer::new(gpu, config.clone(), set)?;
+    if !options.resume && (folder.join(ENCODER).exists() || !checkpoint::list(folder)?.is_empty()) {
+        return Err(Error::usage(format!(
+            "{}: holds a run already; add --resume to go on with it, or choose another folder",
+            folder.display()
+        )));
+    }
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    write_config(folder, config)?;
+    let first = if options.resume { checkpoint::restore(folder, &mut trainer)?.unwrap_or(0) } else { 0 };
+    let mut metrics = Metrics::open(folder, first)?;
+    let mut saved = (first, Instant::now());
+    let mut window: Option<(u64, Pending)> = None;
+    let mut read_from = first;
+    let total = trainer.total_steps();
+    while trainer.step_count() < total {
+        if progress.stop() {
+            settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
+            let at = checkpoint::save(folder, &trainer)?;
+            return Err(Error::Interrupted(format!(
+                "stopped after step {} of {total}; go on with: contraleak pretrain --resume {}",
+                at.step,
+                folder.display()
+            )));
+        }
+        trainer.step()?;
+        let step = trainer.step_count();
+        if step - read_from >= LOSS_RING / 2 {
+            if let Some((upto, pending)) = window.take() {
+                metrics.take(gpu, &trainer, pending, read_from, upto, progress)?;
+                read_from = upto;
+            }
+            window = Some((step, trainer.losses_later()?));
+        }
+        let due = options
+            .checkpoint_every
+            .map_or(saved.1.elapsed() >= CHECKPOINT_PAUSE, |every| step - saved.0 >= every.max(1));
+        if due && step < total {
+            settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
+            checkpoint::save(folder, &trainer)?;
+            saved = (step, Instant::now());
+        }
+    }
+    settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
+    checkpoint::save(folder, &trainer)?;
+    let (encoder, encoder_sha256) = save_encoder(folder, &trainer)?;
+    Ok(Outcome {
+        steps: trainer.step_count(),
+        final_loss: metrics.losses.last().map_or(f32::NAN, |l| l.1),
+        losses: metrics.losses,
+        encoder,
+        encoder_sha256,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Reads all losses up to the last step, so that what is saved next is known to be finite.
+fn settle(
+    gpu: &Gpu,
+    trainer: &SimclrTrainer,
+    window: &mut Option<(u64, Pending)>,
+    read_from: &mut u64,
+    metrics: &mut Metrics,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    if let Some((upto, pending)) = window.take() {
+        metrics.take(gpu, trainer, pending, *read_from, upto, progress)?;
+        *read_from = upto;
+    }
+    let step = trainer.step_count();
+    if step > *read_from {
+        metrics.take(gpu, trainer, trainer.losses_later()?, *read_from, step, progress)?;
+        *read_from = step;
+    }
+    Ok(())
+}
+
+/// `metrics.jsonl`, a line a step.
+struct Metrics {
+    path: PathBuf,
+    file: std::fs::File,
+    losses: Vec<(u64, f32)>,
+}
+
+impl Metrics {
+    /// Keeps the whole lines up to step `upto`, which a killed run may have gone beyond, and appends from there.
+    fn open(folder: &Path, upto: u64) -> Result<Metrics> {
+        let path = folder.join(METRICS);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<(Line, &str)> = old
+            .lines()
+            .filter_map(|text| serde_json::from_str::<Line>(text).ok().map(|line| (line, text)))
+            .filter(|(line, _)| line.step <= upto)
+            .collect();
+        let kept: String = lines.iter().flat_map(|(_, text)| [text, "\n"]).collect();
+        write_bytes_atomic(&path, kept.as_bytes())?;
+        let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        Ok(Metrics { path, file, losses: lines.into_iter().map(|(l, _)| (l.step, l.loss)).collect() })
+    }
+
+    /// Writes the lines of steps `from + 1 ..= upto`, whose losses are in `pending`.
+    fn take(
+        &mut self,
+        gpu: &Gpu,
+        trainer: &SimclrTrainer,
+        pending: Pending,
+        from: u64,
+        upto: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let ring: Vec<f32> = pending.wait(gpu)?;
+        let mut text = String::new();
+        for step in from..upto {
+            let loss = ring[(step % LOSS_RING) as usize];
+            if !loss.is_finite() {
+                return Err(Error::Diverged(format!(
+                    "the loss became {loss} at step {}; the last checkpoint before it is kept; try a lower learning rate or a higher temperature",
+                    step + 1
+                )));
+            }
+            let epoch = step / trainer.steps_per_epoch();
+            let line = Line { step: step + 1, epoch, loss, learning_rate: trainer.learning_rate(step) };
+            text.push_str(&serde_json::to_string(&line).map_err(|e| Error::shape(format!("metrics: {e}")))?);
+            text.push('\n');
+            self.losses.push((step + 1, loss));
+        }
+        self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))?;
+        if let Some(&(step, loss)) = self.losses.last() {
+            progress.step(step, trainer.total_steps(), loss);
+        }
+        Ok(())
+    }
+}
+
+fn write_config(folder: &Path, config: &SimclrConfig) -> Result<()> {
+    let text = toml::to_string_pretty(config).map_err(|e| Error::usage(format!("configuration: {e}")))?;
+    write_bytes_atomic(folder.join("config.toml"), text.as_bytes())
+}
+
+fn save_encoder(folder: &Path, trainer: &SimclrTrainer) -> Result<(PathBuf, String)> {
+    let config = trainer.config();
+    let (values, _) = trainer.download()?;
+    let state = StateDict::of_parameters(&trainer.model().parameters, &values, trainer.step_count() as i64)?;
+    let json = serde_json::to_value(config).map_err(|e| Error::usage(format!("configuration: {e}")))?;
+    let metadata = EncoderMetadata {
+        arch: config.encoder.arch.to_string(),
+        stem: config.encoder.stem.to_string(),
+        width: config.encoder.width,
+        normalization: Normalization {
+            mean: config.recipe.mean.map(|v| v as f32),
+            std: config.recipe.std.map(|v| v as f32),
+        },
+        config: json,
+    };
+    let path = folder.join(ENCODER);
+    let sha256 = EncoderFile::write(&path, state, &metadata)?;
+    Ok((path, sha256))
+}

@@ -1,0 +1,225 @@
+//! Whole encoders against float64 reference values: features in evaluation, projections, loss, running statistics
+//! and every parameter's gradient of one training step.
+
+mod common;
+use common::gpu::gpu;
+use common::{Golden, fill, probe};
+use contraleak::gpu::{Buffer, Program, Recording};
+use contraleak::graph::ops::NtXent;
+use contraleak::graph::{Form, Graph, Memory, ParameterSet, Role, Value};
+use contraleak::kernels::Shape;
+use contraleak::nn::{Architecture, Head, HeadKind, Mode, Names, ResNet, Stem, Tracer};
+use std::collections::BTreeMap;
+
+/// An encoder with its head and the weights that golden/README.md prescribes, on the GPU.
+struct Network {
+    parameters: ParameterSet,
+    encoder: ResNet,
+    head: Head,
+    trained: Buffer,
+    state: Buffer,
+}
+
+impl Network {
+    fn new(architecture: Architecture, stem: Stem) -> Network {
+        let mut parameters = ParameterSet::new();
+        let mut names = Names::new(&mut parameters);
+        let encoder = ResNet::new(&mut names, architecture, stem, 64).unwrap_or_else(|e| panic!("{e}"));
+        let head = Head::new(&mut names, HeadKind::MocoMlp, encoder.feature_dim());
+        let values = parameters
+            .iter()
+            .map(|(_, p)| (p.name.clone(), golden_weights(&p.name, &p.dimensions)))
+            .collect();
+        let upload = |role| {
+            let arena = parameters.pack_arena(role, &values).unwrap_or_else(|e| panic!("{e}"));
+            gpu().buffer_with("arena", &arena).unwrap_or_else(|e| panic!("{e}"))
+        };
+        let (trained, state) = (upload(Role::Trained), upload(Role::State));
+        Network { parameters, encoder, head, trained, state }
+    }
+
+    /// Memory with every parameter that `graph` uses in place.
+    fn memory(&self, graph: &Graph, recording: &mut Recording) -> Memory {
+        let mut memory = Memory::default();
+        for (id, value) in graph.parameters() {
+            let arena = if self.parameters.get(id).trainable() { &self.trained } else { &self.state };
+            memory.values.insert(value, self.parameters.slice(id, recording, arena));
+        }
+        memory
+    }
+}
+
+/// golden/README.md, "How inputs and weights are made".
+fn golden_weights(name: &str, dimensions: &[usize]) -> Vec<f32> {
+    let u = fill(name, dimensions);
+    let scale = |f: &dyn Fn(f64) -> f64| u.iter().map(|&v| f(v) as f32).collect();
+    if name.ends_with("running_var") {
+        scale(&|v| 1.0 + 0.5 * v.abs())
+    } else if name.ends_with("running_mean") {
+        scale(&|v| 0.1 * v)
+    } else if dimensions.len() >= 2 {
+        let fan_in: usize = dimensions[1..].iter().product();
+        scale(&|v| v * (6.0 / fan_in as f64).sqrt())
+    } else if name.ends_with("weight") {
+        scale(&|v| 1.0 + 0.1 * v)
+    } else {
+        scale(&|v| 0.1 * v)
+    }
+}
+
+/// The images of one input name, in 0..1.
+fn images(name: &str, count: usize, side: usize) -> Vec<f32> {
+    fill(name, &[count, 3, side, side]).iter().map(|&v| ((v + 1.0) / 2.0) as f32).collect()
+}
+
+fn read(buffer: &Buffer, form: Form) -> Vec<f64> {
+    let packed: Vec<f32> = gpu().read(buffer, 0, form.bytes() as usize / 4).unwrap_or_else(|e| panic!("{e}"));
+    form.unpack(&packed).into_iter().map(f64::from).collect()
+}
+
+/// Relative error of the probe [‖t‖, ⟨t, fill⟩, t[0..8]] of a tensor: each entry against the tensor's own norm.
+fn probe_error(name: &str, got: &[f64], expected: &[f64]) -> f64 {
+    let got = probe(name, got);
+    let scale = expected[0].max(1e-30);
+    let count = got.len().min(expected.len());
+    // The inner product with `fill` has a size of about ‖t‖ · ‖fill‖ / √elements; its error is judged against ‖t‖ as well.
+    (0..count).map(|i| (got[i] - expected[i]).abs() / scale).fold(0.0, f64::max)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What an f32 implementation may miss by (golden/README.md, "What an f32 implementation reaches").
+struct Bounds {
+    features: f64,
+    loss: f64,
+    median_gradient: f64,
+    worst_gradient: f64,
+}
+
+fn check(file: &str, architecture: Architecture, stem: Stem, side: usize, bounds: &Bounds) {
+    let golden = Golden::open(file);
+    let network = Network::new(architecture, stem);
+    evaluation(&golden, &network, side, bounds.features);
+    training(&golden, &network, side, bounds);
+}
+
+fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
+    let shape = Shape::new(2, 3, side, side);
+    let mut graph = Graph::new();
+    let input = graph.input("images", Form::Tensor(shape));
+    let mut tracer =
+        Tracer { graph: &mut graph, parameters: &network.parameters, mode: Mode::Eval, draws: None };
+    let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
+    let form = graph.form(features);
+    let mut recording = Recording::new(gpu().facts());
+    let x =
+        gpu().buffer_with("images", &shape.pack(&images("image", 2, side))).unwrap_or_else(|e| panic!("{e}"));
+    let out = gpu().buffer("features", form.bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let x = recording.persistent(&x);
+    let result = recording.persistent(&out);
+    let memory = network.memory(&graph, &mut recording).with_input("images", x).with_value(features, result);
+    graph.record(&mut recording, &memory).unwrap_or_else(|e| panic!("{e}"));
+    let program = Program::build(gpu(), &recording).unwrap_or_else(|e| panic!("{e}"));
+    program.run(gpu()).unwrap_or_else(|e| panic!("{e}"));
+    common::assert_close_l2("eval.features", &read(&out, form), &golden.data("eval.features"), bound);
+}
+
+fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
+    let shape = Shape::new(8, 3, side, side);
+    let mut graph = Graph::new();
+    let input = graph.input("images", Form::Tensor(shape));
+    let mut tracer =
+        Tracer { graph: &mut graph, parameters: &network.parameters, mode: Mode::Train, draws: None };
+    let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
+    let z = network.head.forward(&mut tracer, features).unwrap_or_else(|e| panic!("{e}"));
+    let loss = graph.apply1(NtXent { temperature: 0.5 }, &[z]).unwrap_or_else(|e| panic!("{e}"));
+    let gradients = graph.backward(loss).unwrap_or_else(|e| panic!("{e}"));
+    let mut recording = Recording::new(gpu().facts());
+    let mut views = images("view1", 4, side);
+    views.extend(images("view2", 4, side));
+    let x = gpu().buffer_with("images", &shape.pack(&views)).unwrap_or_else(|e| panic!("{e}"));
+    let x = recording.persistent(&x);
+    let mut memory = network.memory(&graph, &mut recording).with_input("images", x);
+    let mut results: BTreeMap<String, (Buffer, Form)> = BTreeMap::new();
+    let mut keep = |name: String, value: Value, recording: &mut Recording| {
+        let form = graph.form(value);
+        let buffer = gpu().buffer(&name, form.bytes()).unwrap_or_else(|e| panic!("{e}"));
+        memory.values.insert(value, recording.persistent(&buffer));
+        results.insert(name, (buffer, form));
+    };
+    keep("train.z".into(), z, &mut recording);
+    keep("train.loss".into(), loss, &mut recording);
+    for (id, gradient) in gradients {
+        keep(format!("grad.{}", network.parameters.get(id).name), gradient, &mut recording);
+    }
+    graph.record(&mut recording, &memory).unwrap_or_else(|e| panic!("{e}"));
+    let program = Program::build(gpu(), &recording).unwrap_or_else(|e| panic!("{e}"));
+    program.run(gpu()).unwrap_or_else(|e| panic!("{e}"));
+
+    let value = |name: &str| {
+        let (buffer, form) = results.get(name).unwrap_or_else(|| panic!("{name} was not computed"));
+        read(buffer, *form)
+    };
+    common::assert_close_l2("train.z", &value("train.z"), &golden.data("train.z"), bounds.features);
+    let (got, expected) = (value("train.loss")[0], golden.data("train.loss")[0]);
+    assert!((got - expected).abs() <= bounds.loss * expected, "loss {got}, expected {expected}");
+
+    let mut running = BTreeMap::new();
+    let arena: Vec<f32> =
+        gpu().read(&network.state, 0, network.state.bytes() as usize / 4).unwrap_or_else(|e| panic!("{e}"));
+    network.parameters.unpack_arena(Role::State, &arena, &mut running);
+    let (mut errors, mut statistics) = (Vec::new(), 0);
+    for name in golden.names() {
+        if let Some(parameter) = name.strip_prefix("grad.") {
+            let error = probe_error(parameter, &value(&name), &golden.data(&name));
+            assert!(error <= bounds.worst_gradient, "{name}: relative error {error:.2e}");
+            errors.push(error);
+        } else if let Some(statistic) = name.strip_prefix("stat.") {
+            if statistic.ends_with("num_batches_tracked") {
+                continue;
+            }
+            let got: Vec<f64> = running[statistic].iter().map(|&v| f64::from(v)).collect();
+            let error = probe_error(statistic, &got, &golden.data(&name));
+            assert!(error <= 1e-4, "{name}: relative error {error:.2e}");
+            statistics += 1;
+        }
+    }
+    let trained = network.parameters.iter().filter(|(_, p)| p.trainable()).count();
+    assert_eq!(
+        (errors.len(), statistics),
+        (trained, network.parameters.iter().count() - trained),
+        "probes in the file"
+    );
+    let middle = median(errors.clone());
+    println!(
+        "gradients: median relative error {middle:.2e}, worst {:.2e}",
+        errors.iter().copied().fold(0.0, f64::max)
+    );
+    assert!(middle <= bounds.median_gradient, "median relative error of gradients {middle:.2e}");
+}
+
+const RESNET18: Bounds = Bounds { features: 1e-5, loss: 1e-6, median_gradient: 5e-5, worst_gradient: 5e-2 };
+const RESNET50: Bounds = Bounds { features: 6e-4, loss: 6e-5, median_gradient: 5e-2, worst_gradient: 0.5 };
+
+#[test]
+fn golden_resnet18_cifar() {
+    check("resnet18_cifar", Architecture::Resnet18, Stem::Cifar, 32, &RESNET18);
+}
+
+#[test]
+fn golden_resnet18() {
+    check("resnet18", Architecture::Resnet18, Stem::Imagenet, 64, &RESNET18);
+}
+
+#[test]
+fn golden_resnet50_cifar() {
+    check("resnet50_cifar", Architecture::Resnet50, Stem::Cifar, 32, &RESNET50);
+}
+
+#[test]
+fn golden_resnet50() {
+    check("resnet50", Architecture::Resnet50, Stem::Imagenet, 64, &RESNET50);
+}

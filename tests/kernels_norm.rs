@@ -1,0 +1,354 @@
+//! Batch norm kernels against their f64 twins: both modes, both directions, every fusion.
+
+mod common;
+use common::gpu::{Case, Draw, gpu, random_shapes};
+use contraleak::kernels::elementwise::Unary;
+use contraleak::kernels::norm::{self, BatchNormEval, BatchNormGrad, BatchNormTrain};
+use contraleak::kernels::{Shape, Tensor};
+use contraleak::reference::elementwise::Activation;
+use contraleak::reference::norm as twin;
+
+/// Half a unit in the last place of 1.
+const U: f64 = 1.0 / 16_777_216.0;
+
+fn twin_activation(f: Option<Unary>) -> Activation {
+    match f {
+        None => Activation::Identity,
+        Some(Unary::Relu) => Activation::Relu,
+        Some(Unary::Relu6) => Activation::Relu6,
+        Some(Unary::Tanh) => Activation::Tanh,
+    }
+}
+
+/// Random shapes with at least two values a channel, and shapes that reach the unrolled loops, shares of
+/// many images, matrices and one long row.
+fn shapes(seed: u64) -> Vec<(u64, Shape)> {
+    let mut all = random_shapes(seed, 6);
+    all.extend([
+        (1, Shape::new(3, 5, 67, 61)),
+        (2, Shape::new(130, 9, 4, 4)),
+        (3, Shape::matrix(257, 13)),
+        (4, Shape::matrix(2, 1)),
+        (5, Shape::new(1, 6, 1, 2)),
+    ]);
+    all.retain(|(_, shape)| shape.n * shape.pixels() > 1);
+    all
+}
+
+const FUSIONS: [(Option<Unary>, bool); 7] = [
+    (None, false),
+    (None, true),
+    (Some(Unary::Relu), false),
+    (Some(Unary::Relu), true),
+    (Some(Unary::Relu6), false),
+    (Some(Unary::Relu6), true),
+    (Some(Unary::Tanh), false),
+];
+
+/// Everything that one test case holds on the host.
+struct Host {
+    shape: Shape,
+    sizes: twin::BatchNormShape,
+    x: Vec<f64>,
+    residual: Option<Vec<f64>>,
+    gamma: Vec<f64>,
+    beta: Vec<f64>,
+    running_mean: Vec<f64>,
+    running_variance: Vec<f64>,
+    dy: Vec<f64>,
+    activation: Option<Unary>,
+    /// Added to every x: the mean that must not cost precision.
+    offset: f64,
+}
+
+impl Host {
+    fn new(seed: u64, shape: Shape, activation: Option<Unary>, residual: bool, offset: f64) -> Host {
+        let mut draw = Draw(seed);
+        let mut values = |count: usize, centre: f64, scale: f64| -> Vec<f64> {
+            (0..count).map(|_| f64::from((centre + draw.unit() * scale) as f32)).collect()
+        };
+        let (elements, channels) = (shape.elements(), shape.c);
+        Host {
+            x: values(elements, offset, 2.0),
+            residual: residual.then(|| values(elements, 0.0, 3.0)),
+            gamma: values(channels, 0.5, 3.0),
+            beta: values(channels, 0.0, 2.0),
+            running_mean: values(channels, offset, 1.0),
+            running_variance: values(channels, 1.5, 1.0),
+            dy: values(elements, 0.1, 1.0),
+            sizes: twin::BatchNormShape { batch: shape.n, channels, spatial: shape.pixels(), splits: 1 },
+            shape,
+            activation,
+            offset,
+        }
+    }
+
+    fn layer(&self) -> twin::BatchNormLayer<'_> {
+        twin::BatchNormLayer {
+            weight: &self.gamma,
+            bias: &self.beta,
+            eps: f64::from(norm::EPSILON),
+            activation: twin_activation(self.activation),
+        }
+    }
+
+    fn channel(&self, i: usize) -> usize {
+        i / self.sizes.spatial % self.sizes.channels
+    }
+
+    /// Additions that a term of a sum over a channel can meet: its share, a sixteenth of the parts, the fold.
+    fn additions(&self) -> f64 {
+        self.sizes.count().min(400) as f64 + 8.0
+    }
+
+    /// Bound on the error of a batch mean: sums of differences to a pivot of at most 4, and the pivot itself.
+    fn mean_error(&self) -> f64 {
+        2.0 * U * (4.0 * self.additions() + self.offset.abs() + 2.0)
+    }
+
+    /// Bound on the relative error of 1/√(σ² + ε).
+    fn deviation_error(&self, variance: f64) -> f64 {
+        // Squares of differences to the pivot may be 12 times the variance (uniform values); a difference of
+        // two means is wrong by a rounding of the means.
+        let spread = (variance + f64::from(norm::EPSILON)).sqrt();
+        U * 12.0 * (2.0 * self.additions() + 8.0) + 4.0 * U * (self.offset.abs() + 2.0) / spread
+    }
+
+    /// Bound on the error of an output element from those of the statistics.
+    fn output_error(&self, i: usize, mean: f64, variance: f64, mean_error: f64, relative: f64) -> f64 {
+        let c = self.channel(i);
+        let inverse = 1.0 / (variance + f64::from(norm::EPSILON)).sqrt();
+        let normal = (self.x[i] - mean).abs() * inverse;
+        let residual = self.residual.as_ref().map_or(0.0, |r| r[i].abs());
+        let tanh = if self.activation == Some(Unary::Tanh) { 4e-6 } else { 0.0 };
+        self.gamma[c].abs() * (inverse * mean_error + normal * relative)
+            + 8.0 * U * (self.gamma[c].abs() * normal + self.beta[c].abs() + residual)
+            + tanh
+    }
+}
+
+/// The tensors of a case that both modes need.
+struct Device {
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    residual: Option<Tensor>,
+    y: Tensor,
+    dy: Tensor,
+    dx: Tensor,
+    dresidual: Option<Tensor>,
+    dgamma: Tensor,
+    dbeta: Tensor,
+}
+
+impl Device {
+    fn new(case: &mut Case, host: &Host) -> Device {
+        let vector = Shape::matrix(1, host.shape.c);
+        Device {
+            x: case.input("x", host.shape, &host.x),
+            gamma: case.input("gamma", vector, &host.gamma),
+            beta: case.input("beta", vector, &host.beta),
+            residual: host.residual.as_ref().map(|r| case.input("residual", host.shape, r)),
+            y: case.output("y", host.shape),
+            dy: case.input("dy", host.shape, &host.dy),
+            dx: case.output("dx", host.shape),
+            dresidual: host.residual.is_some().then(|| case.output("dresidual", host.shape)),
+            dgamma: case.output("dgamma", vector),
+            dbeta: case.output("dbeta", vector),
+        }
+    }
+
+    fn grad(&self, host: &Host, mean: Tensor, spread: Tensor) -> BatchNormGrad {
+        BatchNormGrad {
+            x: self.x,
+            y: self.y,
+            dy: self.dy,
+            gamma: self.gamma,
+            beta: self.beta,
+            mean,
+            spread,
+            activation: host.activation,
+            dx: self.dx,
+            dresidual: self.dresidual,
+            dgamma: self.dgamma,
+            dbeta: self.dbeta,
+        }
+    }
+
+    fn check_gradients(
+        &self,
+        done: &common::gpu::Done,
+        host: &Host,
+        grads: &twin::BatchNormGradients,
+        statistics: &twin::BatchStatistics,
+        training: bool,
+    ) {
+        let channels = host.sizes.channels;
+        let inverse = |c: usize| 1.0 / (statistics.variance[c] + f64::from(norm::EPSILON)).sqrt();
+        let normal = |i: usize| (host.x[i] - statistics.mean[host.channel(i)]) * inverse(host.channel(i));
+        let (mut sum, mut product) = (vec![0.0; channels], vec![0.0; channels]);
+        // Of g itself: 1 − y² of tanh cancels near ±1.
+        let own = |i: usize| 4.0 * U * host.dy[i].abs();
+        let (mut own_sum, mut own_product) = (sum.clone(), sum.clone());
+        for (i, g) in grads.residual.iter().enumerate() {
+            let c = host.channel(i);
+            sum[c] += g.abs();
+            product[c] += (g * normal(i)).abs();
+            own_sum[c] += own(i);
+            own_product[c] += own(i) * normal(i).abs();
+        }
+        let mean_error = if training { host.mean_error() } else { 0.0 };
+        let relative = |c: usize| {
+            let statistic = if training { host.deviation_error(statistics.variance[c]) } else { 0.0 };
+            statistic + 8.0 * U
+        };
+        // x − μ is rounded once more, which matters where both are large.
+        let shift = |c: usize| inverse(c) * (mean_error + U * (host.offset.abs() + 3.0));
+        let bias_error = |c: usize| 2.0 * U * host.additions() * sum[c] + own_sum[c];
+        let weight_error = |c: usize| {
+            (2.0 * U * host.additions() + relative(c)) * product[c] + shift(c) * sum[c] + own_product[c]
+        };
+        done.assert_close(self.dbeta, &grads.bias, bias_error);
+        done.assert_close(self.dgamma, &grads.weight, weight_error);
+        let count = host.sizes.count() as f64;
+        done.assert_close(self.dx, &grads.x, |i| {
+            let c = host.channel(i);
+            let of_means = if training {
+                bias_error(c) / count
+                    + normal(i).abs() * weight_error(c) / count
+                    + (shift(c) + normal(i).abs() * relative(c)) * product[c] / count
+                    + sum[c] / count * 8.0 * U
+            } else {
+                0.0
+            };
+            let magnitude = grads.residual[i].abs()
+                + if training { sum[c] / count + normal(i).abs() * product[c] / count } else { 0.0 };
+            host.gamma[c].abs() * inverse(c) * (own(i) + of_means + magnitude * (relative(c) + 8.0 * U))
+        });
+        if let Some(dresidual) = self.dresidual {
+            done.assert_close(dresidual, &grads.residual, own);
+        }
+    }
+}
+
+fn check_train(host: &Host) {
+    let mut case = Case::new(gpu());
+    let vector = Shape::matrix(1, host.shape.c);
+    let device = Device::new(&mut case, host);
+    let running_mean = case.in_out("running mean", vector, &host.running_mean);
+    let running_variance = case.in_out("running variance", vector, &host.running_variance);
+    let (mean, inv_std) = (case.output("mean", vector), case.output("inv_std", vector));
+    let forward = BatchNormTrain {
+        x: device.x,
+        gamma: device.gamma,
+        beta: device.beta,
+        running_mean,
+        running_variance,
+        residual: device.residual,
+        activation: host.activation,
+        y: device.y,
+        mean,
+        inv_std,
+    };
+    norm::check_batch_norm(host.shape).unwrap();
+    norm::batch_norm_train(&mut case.recording, &forward);
+    norm::batch_norm_train_grad(&mut case.recording, &device.grad(host, mean, inv_std));
+    let done = case.run();
+
+    let (y, statistics) =
+        twin::batch_norm_train(&host.x, host.residual.as_deref(), host.layer(), host.sizes).unwrap();
+    let relative = |c: usize| host.deviation_error(statistics.variance[c]);
+    done.assert_close(mean, &statistics.mean, |_| host.mean_error());
+    let inverse: Vec<f64> =
+        statistics.variance.iter().map(|v| 1.0 / (v + f64::from(norm::EPSILON)).sqrt()).collect();
+    done.assert_close(inv_std, &inverse, |c| inverse[c] * (relative(c) + 4.0 * U));
+    done.assert_close(device.y, &y, |i| {
+        let c = host.channel(i);
+        let mean_error = host.mean_error() + U * (host.offset.abs() + 3.0);
+        host.output_error(i, statistics.mean[c], statistics.variance[c], mean_error, relative(c))
+    });
+    let (mut new_mean, mut new_variance) = (host.running_mean.clone(), host.running_variance.clone());
+    let momentum = f64::from(norm::MOMENTUM);
+    twin::batch_norm_update_running(&mut new_mean, &mut new_variance, &statistics, momentum, host.sizes);
+    done.assert_close(running_mean, &new_mean, |c| {
+        host.mean_error() + 4.0 * U * (host.running_mean[c].abs() + statistics.mean[c].abs())
+    });
+    done.assert_close(running_variance, &new_variance, |c| {
+        2.0 * relative(c) * 2.0 * statistics.variance[c].max(f64::from(norm::EPSILON))
+            + 4.0 * U * host.running_variance[c].abs()
+    });
+
+    // What the activation let through is decided by the result the kernels wrote: an argument within rounding
+    // of a corner may fall on either side.
+    let out = done.values(device.y);
+    let grads =
+        twin::batch_norm_train_backward(&host.x, &out, &host.dy, host.layer(), &statistics, host.sizes);
+    device.check_gradients(&done, host, &grads, &statistics, true);
+}
+
+fn check_eval(host: &Host) {
+    let mut case = Case::new(gpu());
+    let vector = Shape::matrix(1, host.shape.c);
+    let device = Device::new(&mut case, host);
+    let running_mean = case.input("running mean", vector, &host.running_mean);
+    let running_variance = case.input("running variance", vector, &host.running_variance);
+    let forward = BatchNormEval {
+        x: device.x,
+        gamma: device.gamma,
+        beta: device.beta,
+        running_mean,
+        running_variance,
+        residual: device.residual,
+        activation: host.activation,
+        y: device.y,
+    };
+    norm::batch_norm_eval(&mut case.recording, &forward);
+    norm::batch_norm_eval_grad(&mut case.recording, &device.grad(host, running_mean, running_variance));
+    let done = case.run();
+    let (mean, variance) = (&host.running_mean, &host.running_variance);
+    let residual = host.residual.as_deref();
+    let y = twin::batch_norm_eval(&host.x, residual, host.layer(), mean, variance, host.sizes);
+    done.assert_close(device.y, &y, |i| {
+        let c = host.channel(i);
+        host.output_error(i, mean[c], variance[c], U * (host.offset.abs() + 3.0), 4.0 * U)
+    });
+    let out = done.values(device.y);
+    let grads =
+        twin::batch_norm_eval_backward(&host.x, &out, &host.dy, host.layer(), mean, variance, host.sizes);
+    let statistics = twin::BatchStatistics { mean: mean.clone(), variance: variance.clone() };
+    device.check_gradients(&done, host, &grads, &statistics, false);
+}
+
+#[test]
+fn training_matches_its_twin_with_every_fusion() {
+    for (activation, residual) in FUSIONS {
+        for (seed, shape) in shapes(11) {
+            check_train(&Host::new(seed, shape, activation, residual, 0.0));
+        }
+    }
+}
+
+#[test]
+fn evaluation_matches_its_twin_with_every_fusion() {
+    for (activation, residual) in FUSIONS {
+        for (seed, shape) in shapes(12) {
+            check_eval(&Host::new(seed, shape, activation, residual, 0.0));
+        }
+    }
+}
+
+#[test]
+fn a_large_mean_costs_no_variance() {
+    // Single-pass sums of squares in f32 would lose the variance (about 1.3) beside 10⁶ entirely.
+    for shape in [Shape::new(4, 5, 31, 29), Shape::matrix(300, 7), Shape::new(70, 3, 4, 4)] {
+        check_train(&Host::new(21, shape, Some(Unary::Relu), false, 1000.0));
+        check_train(&Host::new(22, shape, None, false, -1000.0));
+    }
+}
+
+#[test]
+fn one_value_a_channel_is_an_error_that_says_so() {
+    let message = norm::check_batch_norm(Shape::matrix(1, 8)).unwrap_err().to_string();
+    assert!(message.contains("[1, 8]") && message.contains("at least 2"), "{message}");
+    assert!(norm::check_batch_norm(Shape::new(1, 8, 1, 2)).is_ok());
+}
