@@ -65,9 +65,9 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
     let constants = (normalization.mean.map(f64::from), normalization.std.map(f64::from));
     let recipe = Recipe::named("moco-cifar")?.sized(SIZE).normalised(constants);
     let train = |role: &str,
-                     members: &ImageSet,
-                     seed: u64,
-                     tell: &mut dyn Tell|
+                 members: &ImageSet,
+                 seed: u64,
+                 tell: &mut dyn Tell|
      -> Result<(Encoder, Outcome, SimclrConfig)> {
         tell.stage(&format!("pre-training the {role} encoder on {} faces", members.len()));
         let config = simclr(recipe.clone(), seed);
