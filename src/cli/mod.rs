@@ -1,15 +1,19 @@
 //! The command line: a thin layer over the library, one file per command.
 //!
 //! A command is a file with `Args` (clap) and `run(&Args, &Global) -> Result<()>`; here it has a line in
-//! [`Command`] and an arm in [`Command::run`]. Rules for all of them: results on stdout (one JSON object with
+//! `Command` and an arm in `Command::run`. Rules for all of them: results on stdout (one JSON object with
 //! `--json`), everything else on stderr; [`output`] for what is printed, [`progress`] for what takes long,
 //! [`interrupt`] for what Ctrl-C stops; an example in `after_help`. Exit status: 0 done, 1 the work failed,
 //! 2 wrong usage.
 
+mod attack;
 mod data;
+mod demo;
 mod device;
+mod encode;
 pub mod interrupt;
 pub mod output;
+mod pretrain;
 pub mod progress;
 mod report;
 
@@ -51,14 +55,22 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Device(device::Args),
     Data(data::Args),
+    Pretrain(pretrain::Args),
+    Encode(encode::Args),
+    Attack(attack::Args),
     Report(report::Args),
 }
 
 impl Command {
     fn run(&self, global: &Global) -> Result<()> {
         match self {
+            Command::Demo(args) => demo::run(args, global),
+            Command::Pretrain(args) => pretrain::run(args, global),
+            Command::Encode(args) => encode::run(args, global),
+            Command::Attack(args) => attack::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
             Command::Report(args) => report::run(args, global),

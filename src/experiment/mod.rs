@@ -1,3 +1,6 @@
-//! TODO room header
+//! Whole experiments: from data and encoders to results and a report.
 
+pub mod demo;
+pub mod encodermi;
+pub mod load;
 pub mod report;

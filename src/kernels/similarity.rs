@@ -160,7 +160,7 @@ pub fn pairwise_features(
         )));
     }
     let (images, pairs) = (embeddings.shape.n / views, views * (views - 1) / 2);
-    if embeddings.shape.n % views != 0
+    if !embeddings.shape.n.is_multiple_of(views)
         || features.shape != Shape::matrix(images, pairs)
         || means.shape != Shape::matrix(images, 1)
     {

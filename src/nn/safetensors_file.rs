@@ -183,7 +183,7 @@ pub fn write(state: &StateDict, path: &Path) -> Result<String> {
     Ok(hex(&Sha256::digest(&bytes)))
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
 /// [`Error::Shape`] for a tensor whose dimensions do not fit its values.
