@@ -6,6 +6,7 @@
 //! [`interrupt`] for what Ctrl-C stops; an example in `after_help`. Exit status: 0 done, 1 the work failed,
 //! 2 wrong usage.
 
+mod bench;
 mod data;
 mod device;
 pub mod interrupt;
@@ -54,6 +55,7 @@ enum Command {
     Device(device::Args),
     Data(data::Args),
     Report(report::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -62,6 +64,7 @@ impl Command {
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
             Command::Report(args) => report::run(args, global),
+            Command::Bench(args) => bench::run(args, global),
         }
     }
 }

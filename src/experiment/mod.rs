@@ -1,3 +1,4 @@
 //! TODO room header
 
+pub mod bench;
 pub mod report;
