@@ -92,7 +92,7 @@ fn shares(
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headings = ["kernel", "launches", "ms", "share", "GFLOP", "GFLOP/s", "GB/s"];
+        let headings = ["kernel", "launches", "ms", "share", "GFLOP", "MB", "GFLOP/s", "GB/s"];
         let row = |s: &Share| {
             vec![
                 s.kernel.clone(),
@@ -100,6 +100,7 @@ impl fmt::Display for Profile {
                 format!("{:.2}", s.ms),
                 format!("{:.1} %", s.share * 100.0),
                 format!("{:.2}", s.gflop),
+                format!("{:.0}", s.mbytes),
                 format!("{:.1}", s.gflops_per_s),
                 format!("{:.1}", s.gbytes_per_s),
             ]

@@ -2,7 +2,7 @@
 
 use super::profile::{Profile, profile};
 use super::text::{list, mebibytes, milliseconds, short};
-use super::{Machine, Timing};
+use super::{Machine, Timing, cpu_seconds};
 use crate::Result;
 use crate::augment::Recipe;
 use crate::data::faces::{FacesOptions, generate};
@@ -42,6 +42,8 @@ pub struct StepReport {
     pub step_ms: f64,
     pub step_ms_min: f64,
     pub step_ms_max: f64,
+    /// CPU time of the process for a step, the mean: of a software adapter, the work of all its threads.
+    pub step_cpu_ms: Option<f64>,
     /// Tracing, planning and pipelines.
     pub build_s: f64,
     /// The first step, with what the driver compiles then.
@@ -78,7 +80,12 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
     let start = Instant::now();
     one()?;
     let first_step_s = start.elapsed().as_secs_f64();
-    let timing = Timing::repeat(warm_up.saturating_sub(1), steps, one)?;
+    for _ in 1..warm_up {
+        one()?;
+    }
+    let cpu_before = cpu_seconds();
+    let timing = Timing::repeat(0, steps, one)?;
+    let cpu = cpu_seconds().zip(cpu_before).map(|(after, before)| after - before);
     let program = trainer.program();
     let gflop = program.flops() as f64 * 1e-9;
     Ok(StepReport {
@@ -91,6 +98,7 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
         step_ms: timing.median * 1e3,
         step_ms_min: timing.min * 1e3,
         step_ms_max: timing.max * 1e3,
+        step_cpu_ms: cpu.map(|seconds| seconds * 1e3 / timing.runs as f64),
         build_s,
         first_step_s,
         launches: program.launches(),
@@ -115,6 +123,11 @@ impl fmt::Display for StepReport {
             ("on", self.machine.to_string()),
             ("views/s", short(self.views_per_s)),
             ("step", milliseconds(&timing)),
+            (
+                "CPU time",
+                self.step_cpu_ms
+                    .map_or("unknown on this system".into(), |ms| format!("{} ms a step", short(ms))),
+            ),
             (
                 "work",
                 format!(
