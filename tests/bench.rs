@@ -74,6 +74,23 @@ fn an_unknown_kernel_is_named_with_its_neighbours() {
     assert!(error.contains("conv2q") && error.contains("did you mean conv2d?"), "{error}");
 }
 
+#[test]
+fn wrong_settings_are_named() {
+    let fails = |arguments: &[&str], status: i32, parts: [&str; 2]| {
+        let mut command: assert_cmd::Command = assert_cmd::cargo::cargo_bin_cmd!("contraleak");
+        let output = command.arg("bench").args(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}");
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    };
+    fails(&["step", "--arch", "resnet19"], 2, ["resnet19", "did you mean resnet18?"]);
+    fails(&["step", "--batch", "1", "--size", "8", "--width", "8"], 2, ["batch", "at least 2"]);
+    fails(&["encode", "--batch", "0"], 2, ["--batch", "0"]);
+    fails(&["loss", "--rows", "7", "--dim", "8"], 1, ["7 projections", "even number"]);
+    fails(&["loss", "--rows", "8", "--dim", "8", "--temperature", "0"], 1, ["temperature 0", "0.001"]);
+}
+
 /// A kernel that nobody times is a kernel whose speed nobody knows.
 #[test]
 fn every_shader_is_in_some_case() {

@@ -102,8 +102,8 @@ fn row(name: &'static str, shape: String, measured: &Measured, roofline: &Roofli
         ms: median * 1e3,
         ms_min: min * 1e3,
         ms_max: max * 1e3,
-        gflops_per_s: measured.gflops_per_s(),
-        gbytes_per_s: measured.gbytes_per_s(),
+        gflops_per_s: measured.flops as f64 * 1e-9 / median,
+        gbytes_per_s: measured.bytes as f64 * 1e-9 / median,
         percent_of_roofline: 100.0 * least / median,
         bound,
     }
@@ -112,19 +112,10 @@ fn row(name: &'static str, shape: String, measured: &Measured, roofline: &Roofli
 /// One call of a launcher: its time and its work.
 pub(super) struct Measured {
     pub timing: Timing,
-    flops: u64,
-    bytes: u64,
+    pub flops: u64,
+    pub bytes: u64,
     launches: usize,
     shaders: Vec<&'static str>,
-}
-
-impl Measured {
-    pub fn gflops_per_s(&self) -> f64 {
-        self.flops as f64 * 1e-9 / self.timing.median
-    }
-    pub fn gbytes_per_s(&self) -> f64 {
-        self.bytes as f64 * 1e-9 / self.timing.median
-    }
 }
 
 /// Times one call of `record`, by submits of as many calls as take a while.

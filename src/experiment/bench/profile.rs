@@ -27,9 +27,9 @@ pub struct Profile {
 }
 
 /// Some launches of one kernel, all figures of them together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Share {
-    pub kernel: String,
+    pub kernel: &'static str,
     pub launches: usize,
     pub ms: f64,
     /// Of the total.
@@ -62,30 +62,29 @@ pub(super) fn profile(gpu: &Gpu, program: &Program) -> Result<Profile> {
     })
 }
 
-/// Launches with equal kernels and keys, summed.
+/// Launches with equal kernels and keys, summed; the slowest first.
 fn shares(
     dispatches: &[Dispatch],
     seconds: &[f64],
     total: f64,
     key: impl Fn(&Dispatch) -> (u64, u64),
 ) -> Vec<Share> {
-    let mut groups: BTreeMap<(&str, (u64, u64)), (usize, f64, u64, u64)> = BTreeMap::new();
-    for (dispatch, time) in dispatches.iter().zip(seconds) {
+    let mut groups: BTreeMap<(&str, (u64, u64)), Share> = BTreeMap::new();
+    for (dispatch, seconds) in dispatches.iter().zip(seconds) {
         let group = groups.entry((dispatch.shader, key(dispatch))).or_default();
-        *group = (group.0 + 1, group.1 + time, group.2 + dispatch.flops, group.3 + dispatch.bytes);
+        group.kernel = dispatch.shader;
+        group.launches += 1;
+        group.ms += seconds * 1e3;
+        group.gflop += dispatch.flops as f64 * 1e-9;
+        group.mbytes += dispatch.bytes as f64 * 1e-6;
     }
-    let share =
-        |((kernel, _), (launches, seconds, flops, bytes)): ((&str, _), (usize, f64, u64, u64))| Share {
-            kernel: kernel.to_string(),
-            launches,
-            ms: seconds * 1e3,
-            share: seconds / total.max(1e-9),
-            gflop: flops as f64 * 1e-9,
-            mbytes: bytes as f64 * 1e-6,
-            gflops_per_s: flops as f64 * 1e-9 / seconds.max(1e-9),
-            gbytes_per_s: bytes as f64 * 1e-9 / seconds.max(1e-9),
-        };
-    let mut shares: Vec<Share> = groups.into_iter().map(share).collect();
+    let mut shares: Vec<Share> = groups.into_values().collect();
+    for share in &mut shares {
+        let seconds = (share.ms * 1e-3).max(1e-9);
+        share.share = seconds / total.max(1e-9);
+        share.gflops_per_s = share.gflop / seconds;
+        share.gbytes_per_s = share.mbytes * 1e-3 / seconds;
+    }
     shares.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     shares
 }
@@ -95,7 +94,7 @@ impl fmt::Display for Profile {
         let headings = ["kernel", "launches", "ms", "share", "GFLOP", "MB", "GFLOP/s", "GB/s"];
         let row = |s: &Share| {
             vec![
-                s.kernel.clone(),
+                s.kernel.to_string(),
                 s.launches.to_string(),
                 format!("{:.2}", s.ms),
                 format!("{:.1} %", s.share * 100.0),
