@@ -6,11 +6,15 @@
 //! [`interrupt`] for what Ctrl-C stops; an example in `after_help`. Exit status: 0 done, 1 the work failed,
 //! 2 wrong usage.
 
+mod attack;
 mod bench;
 mod data;
+mod demo;
 mod device;
+mod encode;
 pub mod interrupt;
 pub mod output;
+mod pretrain;
 pub mod progress;
 mod report;
 
@@ -52,8 +56,12 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Device(device::Args),
     Data(data::Args),
+    Pretrain(pretrain::Args),
+    Encode(encode::Args),
+    Attack(attack::Args),
     Report(report::Args),
     Bench(bench::Args),
 }
@@ -61,6 +69,10 @@ enum Command {
 impl Command {
     fn run(&self, global: &Global) -> Result<()> {
         match self {
+            Command::Demo(args) => demo::run(args, global),
+            Command::Pretrain(args) => pretrain::run(args, global),
+            Command::Encode(args) => encode::run(args, global),
+            Command::Attack(args) => attack::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
             Command::Report(args) => report::run(args, global),

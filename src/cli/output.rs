@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::Global;
+use crate::experiment::report::{Results, decimal};
 use crate::{Error, Result};
 
 const STDOUT: &str = "standard output";
@@ -78,4 +80,39 @@ pub fn create_folder(folder: &Path) -> Result<()> {
         let message = format!("the folder cannot be made: {error}{advice}");
         Error::io(folder, std::io::Error::new(error.kind(), message))
     })
+}
+
+/// The verdict, the attacks' key numbers, and where the report lies; with `--json` the whole results.
+pub fn verdict(results: &Results, folder: &Path, global: &Global) -> Result<()> {
+    if global.json {
+        return json(results);
+    }
+    let mut out = format!("{}\n\n", results.verdict.sentence);
+    for attack in &results.attacks {
+        let accuracy = &attack.metrics.accuracy;
+        out.push_str(&format!(
+            "  {:12} accuracy {} (95 % interval {} to {}), AUC {}\n",
+            attack.title,
+            decimal(accuracy.value),
+            decimal(accuracy.interval.lower),
+            decimal(accuracy.interval.upper),
+            decimal(attack.metrics.auc.value)
+        ));
+        for control in &attack.controls {
+            let interval = control
+                .accuracy
+                .interval
+                .map_or(String::new(), |i| format!(" ({} to {})", decimal(i.lower), decimal(i.upper)));
+            out.push_str(&format!(
+                "    control: {:32} accuracy {}{interval}\n",
+                control.title,
+                decimal(control.accuracy.value)
+            ));
+        }
+    }
+    for warning in &results.warnings {
+        out.push_str(&format!("  warning: {warning}\n"));
+    }
+    out.push_str(&format!("\n  report: {}\n", folder.join("report.html").display()));
+    text(&out)
 }

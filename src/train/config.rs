@@ -2,10 +2,12 @@
 
 use super::model::EncoderConfig;
 use crate::augment::Recipe;
+use crate::files::write_bytes_atomic;
 use crate::nn::HeadKind;
 use crate::optim::{LearningRate, Optimizer, Schedule};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Over which views batch norm takes its statistics (spec/encoders.md §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,46 @@ pub struct SimclrConfig {
     /// How views are made; its normalisation is the encoder's.
     pub recipe: Recipe,
 }
+
+/// `config.toml` of a run folder: what ran, enough to run it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    pub method: Method,
+    /// The data SPEC.
+    pub data: String,
+    /// SHA-256 over the images and labels that the SPEC gave.
+    pub data_hash: String,
+    pub simclr: SimclrConfig,
+}
+
+/// Training methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    Simclr,
+}
+
+impl PretrainConfig {
+    /// Reads `config.toml` of a run folder.
+    ///
+    /// # Errors
+    /// A missing file, or the line and key that is not understood.
+    pub fn read(folder: &Path) -> Result<PretrainConfig> {
+        let path = folder.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        toml::from_str(&text).map_err(|e| Error::data(path.display(), e.to_string().trim_end()))
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = toml::to_string_pretty(self).map_err(|e| Error::usage(format!("configuration: {e}")))?;
+        write_bytes_atomic(folder.join(CONFIG_FILE), text.as_bytes())
+    }
+}
+
+/// Name of the configuration in a run folder.
+pub const CONFIG_FILE: &str = "config.toml";
 
 impl SimclrConfig {
     /// The preset `emi-simclr` of spec/encoders.md §12 for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for

@@ -8,7 +8,7 @@ mod model;
 mod run;
 mod simclr;
 
-pub use config::{BatchNormScope, SimclrConfig};
+pub use config::{BatchNormScope, CONFIG_FILE, Method, PretrainConfig, SimclrConfig};
 pub use encode::{Encoder, Pass, Views};
 pub use images::GpuImages;
 pub use model::{EncoderConfig, Model, Values, Weights};

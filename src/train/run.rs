@@ -1,7 +1,7 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
 use super::checkpoint;
-use super::config::SimclrConfig;
+use super::config::PretrainConfig;
 use super::simclr::{LOSS_RING, SimclrTrainer};
 use crate::data::{ImageSet, Normalization};
 use crate::files::write_bytes_atomic;
@@ -31,6 +31,8 @@ impl Progress for () {
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub folder: PathBuf,
+    /// What runs; written to `config.toml`.
+    pub config: PretrainConfig,
     /// Go on from the newest checkpoint in `folder`. Without it, a folder that holds a run already is an error.
     pub resume: bool,
     /// Steps between checkpoints; `None`: one every half minute.
@@ -41,6 +43,8 @@ pub struct RunOptions {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub steps: u64,
+    /// Steps of this process: fewer than `steps` after a resume.
+    pub steps_here: u64,
     pub final_loss: f32,
     /// (step, loss) of each line of `metrics.jsonl`.
     pub losses: Vec<(u64, f32)>,
@@ -73,14 +77,13 @@ const ENCODER: &str = "encoder.safetensors";
 /// [`Error::Interrupted`] when `progress` asked to stop: a checkpoint was saved, and the message says how to resume.
 pub fn pretrain_simclr(
     gpu: &Gpu,
-    config: &SimclrConfig,
     set: &ImageSet,
     options: &RunOptions,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
     let start = Instant::now();
     let folder = &options.folder;
-    let mut trainer = SimclrTrainer::new(gpu, config.clone(), set)?;
+    let mut trainer = SimclrTrainer::new(gpu, options.config.simclr.clone(), set)?;
     if !options.resume && (folder.join(ENCODER).exists() || !checkpoint::list(folder)?.is_empty()) {
         return Err(Error::usage(format!(
             "{}: holds a run already; add --resume to go on with it, or choose another folder",
@@ -88,7 +91,7 @@ pub fn pretrain_simclr(
         )));
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    write_config(folder, config)?;
+    options.config.write(folder)?;
     let first = if options.resume { checkpoint::restore(folder, &mut trainer)?.unwrap_or(0) } else { 0 };
     let mut metrics = Metrics::open(folder, first)?;
     let mut saved = (first, Instant::now());
@@ -128,6 +131,7 @@ pub fn pretrain_simclr(
     let (encoder, encoder_sha256) = save_encoder(folder, &trainer)?;
     Ok(Outcome {
         steps: trainer.step_count(),
+        steps_here: trainer.step_count() - first,
         final_loss: metrics.losses.last().map_or(f32::NAN, |l| l.1),
         losses: metrics.losses,
         encoder,
@@ -212,11 +216,6 @@ impl Metrics {
         }
         Ok(())
     }
-}
-
-fn write_config(folder: &Path, config: &SimclrConfig) -> Result<()> {
-    let text = toml::to_string_pretty(config).map_err(|e| Error::usage(format!("configuration: {e}")))?;
-    write_bytes_atomic(folder.join("config.toml"), text.as_bytes())
 }
 
 fn save_encoder(folder: &Path, trainer: &SimclrTrainer) -> Result<(PathBuf, String)> {

@@ -57,7 +57,7 @@ pub fn info_nce_grad(recording: &mut Recording, forward: &InfoNce, upstream: f32
 pub fn queue_update(recording: &mut Recording, k: Tensor, state: Slice, queue: Tensor) -> Result<()> {
     check_matrix("queue_update: keys", k.shape)?;
     check_matrix("queue_update: queue", queue.shape)?;
-    if k.shape.c != queue.shape.c || queue.shape.n % k.shape.n != 0 {
+    if k.shape.c != queue.shape.c || !queue.shape.n.is_multiple_of(k.shape.n) {
         return Err(Error::shape(format!(
             "queue_update: keys {} into a queue {}; expected equal columns and a queue length that is a multiple of the number of keys",
             k.shape, queue.shape

@@ -19,7 +19,7 @@ pub struct NtXent(Saved);
 pub fn nt_xent(recording: &mut Recording, z: Tensor, temperature: f32, loss: Tensor) -> Result<NtXent> {
     check_matrix("nt_xent: projections", z.shape)?;
     contrastive::check_temperature("nt_xent", temperature)?;
-    if z.shape.n % 2 != 0 {
+    if !z.shape.n.is_multiple_of(2) {
         return Err(Error::shape(format!(
             "nt_xent: {} projections; expected an even number, two views of each image",
             z.shape.n

@@ -1,0 +1,190 @@
+//! `contraleak attack`: one attack, on encoders that exist.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{Global, interrupt, output, progress};
+use crate::attack::encodermi::{Settings, Variant, similarity_named};
+use crate::augment::Recipe;
+use crate::data;
+use crate::experiment::encodermi::{Audit, Sets};
+use crate::experiment::load::{Hints, Loaded, load_encoder};
+use crate::gpu::{Gpu, GpuOptions};
+use crate::nn::{Architecture, Stem};
+use crate::{Error, Result};
+
+/// Attack encoders: find out what they tell about their training images
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  contraleak attack encodermi --help")]
+pub struct Args {
+    #[command(subcommand)]
+    attack: Attack,
+}
+
+#[derive(Subcommand, Debug)]
+enum Attack {
+    Encodermi(EncoderMiArgs),
+}
+
+/// EncoderMI (CCS 2021): were these images in the encoder's training set?
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  D=fashion-mnist:/usr/share/datasets/fashion-mnist#part=train,shuffle=1
+  contraleak attack encodermi --target runs/target/encoder.safetensors --shadow runs/shadow/encoder.safetensors \\
+    --members $D,take=0..500 --non-members $D,take=500..1000 \\
+    --shadow-members $D,take=1000..1500 --shadow-non-members $D,take=1500..2000 --out runs/audit
+
+The shadow encoder is one that you trained, in the target's way, on the shadow members. Leaves report.html,
+results.json, scores.csv and config.toml in the folder.")]
+struct EncoderMiArgs {
+    /// The audited encoder, safetensors
+    #[arg(long, value_name = "FILE")]
+    target: PathBuf,
+    /// The shadow encoder, safetensors
+    #[arg(long, value_name = "FILE")]
+    shadow: PathBuf,
+    /// Images that the target was trained on
+    #[arg(long, value_name = "SPEC")]
+    members: String,
+    /// Images that it was not trained on, of the same kind
+    #[arg(long, value_name = "SPEC")]
+    non_members: String,
+    /// Images that the shadow encoder was trained on
+    #[arg(long, value_name = "SPEC")]
+    shadow_members: String,
+    /// Images that it was not trained on
+    #[arg(long, value_name = "SPEC")]
+    shadow_non_members: String,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Which inference classifiers
+    #[arg(long, value_delimiter = ',', default_value = "V,S,T", value_name = "LIST")]
+    variants: Vec<String>,
+    /// Views of each image
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    views: usize,
+    /// cosine, euclidean or pearson
+    #[arg(long, default_value = "cosine", value_name = "NAME")]
+    similarity: String,
+    /// Recipe of the views
+    #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
+    augment: String,
+    /// Epochs of V's network
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    vector_epochs: u64,
+    /// Epochs of S's network
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    set_epochs: u64,
+    /// Published artefacts to reproduce: deepsets, grid501
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    compat: Vec<String>,
+    /// Runs of the shuffled-labels control
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    shuffles: u32,
+    /// Architecture of encoder files that do not say it
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Stem of encoder files that do not say it
+    #[arg(long, value_name = "NAME")]
+    stem: Option<String>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    match &args.attack {
+        Attack::Encodermi(args) => encodermi(args, global),
+    }
+}
+
+fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
+    interrupt::install()?;
+    let settings = settings(args)?;
+    let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<Vec<Variant>>>()?;
+    let specs = [&args.members, &args.non_members, &args.shadow_members, &args.shadow_non_members];
+    let [a, b, c, d] = specs.map(|spec| data::open(spec));
+    let sets = Sets::new([a?, b?, c?, d?])?;
+    let gpu = Gpu::open(&GpuOptions::default())?;
+    let hints = Hints {
+        arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?,
+        stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?,
+        width: None,
+        size: sets.members.width.max(sets.members.height),
+    };
+    let target = load_encoder(&gpu, &args.target, "target", &hints)?;
+    let shadow = load_encoder(&gpu, &args.shadow, "shadow", &hints)?;
+    let base = Recipe::named(&args.augment)?.sized(hints.size);
+    let recipe = |loaded: &Loaded| {
+        let n = loaded.normalization.unwrap_or_else(|| sets.members.normalization());
+        base.clone().normalised((n.mean.map(f64::from), n.std.map(f64::from)))
+    };
+    let audit = Audit {
+        target: &target.encoder,
+        shadow: &shadow.encoder,
+        sets: &sets,
+        target_recipe: recipe(&target),
+        shadow_recipe: recipe(&shadow),
+        variants,
+        settings,
+        shuffles: args.shuffles,
+        seed: args.seed,
+    };
+    let spinner = progress::spinner("EncoderMI");
+    let title = format!("EncoderMI audit of {}", args.target.display());
+    let mut finding = audit.run(&gpu, &title, &mut |what| {
+        spinner.set_message(what.to_string());
+        interrupt::requested()
+    })?;
+    spinner.finish_and_clear();
+    let results = &mut finding.results;
+    results.encoder = target.summary;
+    results.other_encoders = vec![shadow.summary];
+    results.commands = vec![command_line()];
+    let sets_config = serde_json::json!({
+        "target": args.target, "shadow": args.shadow, "members": args.members, "non_members": args.non_members,
+        "shadow_members": args.shadow_members, "shadow_non_members": args.shadow_non_members,
+    });
+    if let Some(config) = results.config.as_object_mut() {
+        config.insert("inputs".into(), sets_config);
+    }
+    finding.write(&args.out)?;
+    output::verdict(&finding.results, &args.out, global)
+}
+
+fn settings(args: &EncoderMiArgs) -> Result<Settings> {
+    let mut settings = Settings {
+        views: args.views,
+        similarity: similarity_named(&args.similarity)?,
+        ..Settings::default()
+    };
+    if !(2..=crate::kernels::similarity::MOST_VIEWS).contains(&args.views) {
+        return Err(Error::usage(format!(
+            "views: expected 2 to {}, found {}",
+            crate::kernels::similarity::MOST_VIEWS,
+            args.views
+        )));
+    }
+    settings.vector.epochs = args.vector_epochs;
+    settings.set.epochs = args.set_epochs;
+    for name in &args.compat {
+        match name.as_str() {
+            "deepsets" => settings.compat_deepsets = true,
+            "grid501" => settings.compat_grid501 = true,
+            _ => return Err(Error::unknown("compat switch", name, &["deepsets", "grid501"])),
+        }
+    }
+    Ok(settings)
+}
+
+/// What was typed, for the report.
+fn command_line() -> String {
+    let quote = |word: String| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,".contains(c));
+        if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    let words: Vec<String> = std::env::args().skip(1).map(quote).collect();
+    format!("contraleak {}", words.join(" "))
+}

@@ -1,0 +1,124 @@
+//! `contraleak encode`: features of images, or of random views of each.
+
+use std::path::PathBuf;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+
+use super::{Global, interrupt, output, progress};
+use crate::augment::Recipe;
+use crate::data;
+use crate::experiment::load::{Hints, load_encoder};
+use crate::files::write_bytes_atomic;
+use crate::gpu::{Gpu, GpuOptions};
+use crate::nn::{Architecture, Stem};
+use crate::train::Views;
+use crate::{Error, Result};
+
+/// Write an encoder's features of images, or of N augmented views of each, to a safetensors file
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak encode --encoder runs/target/encoder.safetensors --data synthetic-faces:count=100,size=32 --out features.safetensors
+  contraleak encode --encoder resnet18.safetensors --arch resnet18 --data folder:photos#size=224 --views 10 --augment moco-cifar --out views.safetensors
+
+The file holds features, f32 [images, D] or [images, views, D], and index, i64 [images].")]
+pub struct Args {
+    /// Encoder, safetensors
+    #[arg(long, value_name = "FILE")]
+    encoder: PathBuf,
+    /// Images (see data info --help)
+    #[arg(long, value_name = "SPEC")]
+    data: String,
+    /// Where the features go
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Random views of each image [default: the image itself, once]
+    #[arg(long, value_name = "N")]
+    views: Option<usize>,
+    /// Recipe of the views
+    #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
+    augment: String,
+    /// Architecture of a file that does not say it
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Stem of a file that does not say it
+    #[arg(long, value_name = "NAME")]
+    stem: Option<String>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    images: usize,
+    views: usize,
+    dimension: usize,
+    seconds: f64,
+    extra_tensors: Vec<String>,
+}
+
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    interrupt::install()?;
+    let start = std::time::Instant::now();
+    let set = data::open(&args.data)?;
+    let gpu = Gpu::open(&GpuOptions::default())?;
+    let hints = Hints {
+        arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?,
+        stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?,
+        width: None,
+        size: set.width.max(set.height),
+    };
+    let loaded = load_encoder(&gpu, &args.encoder, "encoder", &hints)?;
+    let normalization = loaded.normalization.unwrap_or_else(|| set.normalization());
+    let constants = (normalization.mean.map(f64::from), normalization.std.map(f64::from));
+    let recipe = match args.views {
+        Some(_) => Recipe::named(&args.augment)?.sized(hints.size),
+        None => Recipe::plain(hints.size),
+    };
+    let views =
+        Views { recipe: recipe.normalised(constants), count: args.views.unwrap_or(1), seed: args.seed };
+    let all: Vec<usize> = (0..set.len()).collect();
+    let bar = progress::bar(all.len() as u64, "encoding", "images");
+    let features = loaded.encoder.features(&gpu, &set, &all, &views, |images| {
+        bar.inc(images as u64);
+        interrupt::requested()
+    })?;
+    bar.finish_and_clear();
+    let dimension = loaded.encoder.feature_dim();
+    let shape = match args.views {
+        Some(views) => vec![set.len(), views, dimension],
+        None => vec![set.len(), dimension],
+    };
+    let index: Vec<i64> = (0..set.len() as i64).collect();
+    let view = |dtype, shape, bytes| {
+        TensorView::new(dtype, shape, bytes).map_err(|e| Error::shape(format!("features: {e}")))
+    };
+    let tensors = [
+        ("features", view(Dtype::F32, shape, bytemuck::cast_slice(&features))?),
+        ("index", view(Dtype::I64, vec![set.len()], bytemuck::cast_slice(&index))?),
+    ];
+    let bytes = safetensors::serialize(tensors, None).map_err(|e| Error::shape(format!("features: {e}")))?;
+    write_bytes_atomic(&args.out, &bytes)?;
+    let report = Report {
+        file: args.out.display().to_string(),
+        images: set.len(),
+        views: views.count,
+        dimension,
+        seconds: start.elapsed().as_secs_f64(),
+        extra_tensors: loaded.extra,
+    };
+    if global.json {
+        return output::json(&report);
+    }
+    for name in &report.extra_tensors {
+        tracing::warn!(
+            "{}: {name} is not a tensor of this encoder and was left alone",
+            args.encoder.display()
+        );
+    }
+    output::text(&format!(
+        "{}: features of {} images, {} view(s) each, dimension {}, in {:.1} s\n",
+        report.file, report.images, report.views, report.dimension, report.seconds
+    ))
+}

@@ -1,0 +1,86 @@
+//! Encoders from files, ready to be queried.
+
+use super::report::EncoderSummary;
+use crate::data::Normalization;
+use crate::gpu::Gpu;
+use crate::nn::{Architecture, EncoderFile, Stem};
+use crate::train::{Encoder, EncoderConfig, Model};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// What the caller says of a file that does not say it itself.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    pub arch: Option<Architecture>,
+    pub stem: Option<Stem>,
+    pub width: Option<usize>,
+    /// Side of the images that are encoded.
+    pub size: usize,
+}
+
+/// An encoder that was read from a file.
+pub struct Loaded {
+    pub encoder: Encoder,
+    pub normalization: Option<Normalization>,
+    pub summary: EncoderSummary,
+    /// Tensors of the file that the encoder does not have.
+    pub extra: Vec<String>,
+}
+
+/// Reads an encoder file; a projection head in it is left alone.
+///
+/// # Errors
+/// A file that names no architecture when `hints` does not either; missing or mis-shaped tensors, each by name.
+pub fn load_encoder(gpu: &Gpu, path: &Path, role: &str, hints: &Hints) -> Result<Loaded> {
+    let file = EncoderFile::read(path)?;
+    let told = file.metadata.as_ref();
+    let arch = match (hints.arch, told) {
+        (Some(arch), _) => arch,
+        (None, Some(metadata)) => metadata.arch.parse()?,
+        (None, None) => {
+            return Err(Error::usage(format!(
+                "{}: does not say which architecture it holds; add --arch ({})",
+                path.display(),
+                Architecture::NAMES.join(" or ")
+            )));
+        }
+    };
+    let stem = match (hints.stem, told) {
+        (Some(stem), _) => stem,
+        (None, Some(metadata)) => metadata.stem.parse()?,
+        (None, None) => stem_of(&file),
+    };
+    let width = hints.width.or(told.map(|m| m.width)).or_else(|| stage_width(&file)).unwrap_or(64);
+    let config = EncoderConfig { arch, stem, width, size: hints.size };
+    let model = Model::new(config, None)?;
+    let matched = file.match_parameters(&model.parameters, |_| false)?;
+    let encoder = Encoder::new(gpu, config, &matched.values)?;
+    let extra: Vec<String> =
+        matched.extra.into_iter().filter(|name| !name.starts_with("projector.")).collect();
+    let run = told.map(|m| &m.config);
+    let number = |pointer: &str| run.and_then(|c| c.pointer(pointer)).and_then(serde_json::Value::as_u64);
+    let summary = EncoderSummary {
+        role: role.into(),
+        architecture: format!("{arch} with {stem} stem, width {width}, {0}x{0} pixels", hints.size),
+        training: run.map(|_| "SimCLR".to_string()),
+        parameters: Some(model.parameters.trained_elements() as u64),
+        epochs: number("/epochs"),
+        final_loss: None,
+        checkpoint_hash: Some(file.sha256.clone()),
+        loss_curve: Vec::new(),
+    };
+    Ok(Loaded { encoder, normalization: told.map(|m| m.normalization), summary, extra })
+}
+
+/// 7x7 first kernels belong to the ImageNet stem.
+fn stem_of(file: &EncoderFile) -> Stem {
+    match file.state.tensors.get("conv1.weight").map(|t| t.dimensions.as_slice()) {
+        Some([_, _, 7, 7]) => Stem::Imagenet,
+        _ => Stem::Cifar,
+    }
+}
+
+/// Channels of the first layer.
+fn stage_width(file: &EncoderFile) -> Option<usize> {
+    file.state.tensors.get("conv1.weight").and_then(|t| t.dimensions.first().copied())
+}
