@@ -133,6 +133,11 @@ impl Program {
         &self.plan
     }
 
+    /// Kernel launches of one submit, in order.
+    pub fn dispatches(&self) -> &[Dispatch] {
+        &self.dispatches
+    }
+
     /// Floating-point operations of one submit.
     pub fn flops(&self) -> u64 {
         self.dispatches.iter().map(|d| d.flops).sum()
