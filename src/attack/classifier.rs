@@ -137,6 +137,9 @@ impl Classifier {
                 labels.len()
             )));
         }
+        if training.epochs == 0 {
+            return Err(Error::usage("epochs of a classifier: expected at least 1, found 0"));
+        }
         crate::kernels::loss::check_labels(labels, architecture.classes())?;
         let mut parameters = ParameterSet::new();
         let network = architecture.build(&mut parameters);
@@ -149,9 +152,18 @@ impl Classifier {
     }
 
     /// Logits `[rows, classes]`.
+    ///
+    /// # Errors
+    /// Numbers that do not make whole rows.
     pub fn logits(&self, gpu: &Gpu, rows: &[f32]) -> Result<Vec<f32>> {
         let (width, classes) = (self.architecture.row(), self.architecture.classes());
         let count = rows.len() / width.max(1);
+        if count * width != rows.len() {
+            return Err(Error::shape(format!(
+                "classifier: {} numbers do not make rows of {width}",
+                rows.len()
+            )));
+        }
         let batch = INFERENCE_ROWS.min(count.max(1));
         let mut recording = Recording::new(gpu.facts());
         let shape = self.architecture.input(batch);

@@ -1,5 +1,6 @@
 //! `contraleak attack`: one attack, on encoders that exist.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -103,7 +104,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     interrupt::install()?;
     let settings = settings(args)?;
-    let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<Vec<Variant>>>()?;
+    let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<BTreeSet<Variant>>>()?;
+    let base = Recipe::named(&args.augment)?;
     let specs = [&args.members, &args.non_members, &args.shadow_members, &args.shadow_non_members];
     let [a, b, c, d] = specs.map(|spec| data::open(spec));
     let sets = Sets::new([a?, b?, c?, d?])?;
@@ -116,7 +118,7 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     };
     let target = load_encoder(&gpu, &args.target, "target", &hints)?;
     let shadow = load_encoder(&gpu, &args.shadow, "shadow", &hints)?;
-    let base = Recipe::named(&args.augment)?.sized(hints.size);
+    let base = base.sized(hints.size);
     let recipe = |loaded: &Loaded| {
         let n = loaded.normalization.unwrap_or_else(|| sets.members.normalization());
         base.clone().normalised((n.mean.map(f64::from), n.std.map(f64::from)))
@@ -127,7 +129,7 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
         sets: &sets,
         target_recipe: recipe(&target),
         shadow_recipe: recipe(&shadow),
-        variants,
+        variants: variants.into_iter().collect(),
         settings,
         shuffles: args.shuffles,
         seed: args.seed,
@@ -166,6 +168,11 @@ fn settings(args: &EncoderMiArgs) -> Result<Settings> {
             crate::kernels::similarity::MOST_VIEWS,
             args.views
         )));
+    }
+    for (name, epochs) in [("vector-epochs", args.vector_epochs), ("set-epochs", args.set_epochs)] {
+        if epochs == 0 {
+            return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
+        }
     }
     settings.vector.epochs = args.vector_epochs;
     settings.set.epochs = args.set_epochs;
