@@ -155,10 +155,12 @@ fn logits_match_float64_loops() {
         // A rate this small leaves the initial weights, to the bit; 300 rows are more than one batch of inference.
         let x = rows(300, architecture.row(), 1);
         let labels: Vec<u32> = (0..300).map(|i| i % 2).collect();
-        let classifier = Classifier::train(gpu(), &architecture, &descent(1e-30, 1), &x, &labels, None).unwrap();
+        let classifier =
+            Classifier::train(gpu(), &architecture, &descent(1e-30, 1), &x, &labels, None).unwrap();
         let logits = wide(&classifier.logits(gpu(), &x).unwrap());
         let values = initial(&architecture, 5);
-        let expected: Vec<f64> = wide(&x).chunks(architecture.row()).flat_map(|r| network(&values, r)).collect();
+        let expected: Vec<f64> =
+            wide(&x).chunks(architecture.row()).flat_map(|r| network(&values, r)).collect();
         assert_close(&format!("{architecture:?}"), &logits, &expected, 1e-5);
         let few = wide(&classifier.logits(gpu(), &x[..2 * architecture.row()]).unwrap());
         assert_close(&format!("{architecture:?}, 2 rows"), &few, &expected[..few.len()], 1e-5);
@@ -196,7 +198,8 @@ fn training_follows_gradients_by_central_differences() {
                 }
             }
             let logits = wide(&classifier.logits(gpu(), &x).unwrap());
-            let trained: Vec<f64> = wide(&x).chunks(architecture.row()).flat_map(|r| network(&values, r)).collect();
+            let trained: Vec<f64> =
+                wide(&x).chunks(architecture.row()).flat_map(|r| network(&values, r)).collect();
             let untrained: Vec<f64> = {
                 let values = initial(&architecture, 5);
                 wide(&x).chunks(architecture.row()).flat_map(|r| network(&values, r)).collect()

@@ -23,7 +23,9 @@ fn features_do_not_depend_on_the_batch() {
         (Views { recipe: recipe(), count: 150, seed: 5 }, "150 views"),
     ] {
         let features = |indices: &[usize]| {
-            encoder.features(gpu(), &set, indices, &views, |_| false).unwrap_or_else(|e| panic!("{name}: {e}"))
+            encoder
+                .features(gpu(), &set, indices, &views, |_| false)
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
         };
         let whole = features(&all);
         let row = views.count * dim;

@@ -94,12 +94,12 @@ fn thresholds_of_special_cases() {
 fn membership_features_match_float64_in_every_chunk() {
     let mut draw = Draw(2);
     // The last case is 515 images of 64 KiB, more than the 32 MiB of a submit.
-    for (images, views, dim, all) in [(7, 5, 37, true), (1, 2, 1, true), (3, 64, 8, true), (515, 4, 4096, false)]
+    for (images, views, dim, all) in
+        [(7, 5, 37, true), (1, 2, 1, true), (3, 64, 8, true), (515, 4, 4096, false)]
     {
         // A common part makes similarities as high as those of views.
         let common: Vec<f64> = (0..dim).map(|_| draw.unit() * 2.0 + 0.5).collect();
-        let x: Vec<f32> =
-            (0..images * views * dim).map(|i| (draw.unit() + common[i % dim]) as f32).collect();
+        let x: Vec<f32> = (0..images * views * dim).map(|i| (draw.unit() + common[i % dim]) as f32).collect();
         let x64: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
         for (measure, reference) in [
             (Similarity::Cosine, twin::Similarity::Cosine),
@@ -117,7 +117,10 @@ fn membership_features_match_float64_in_every_chunk() {
             assert_eq!(found.sorted.len(), expected.len());
             for (i, (&got, &expected)) in found.sorted.iter().zip(&expected).enumerate() {
                 let error = (f64::from(got) - expected).abs();
-                assert!(error < 2e-5 * scale, "{measure:?} {images}x{views}x{dim}, number {i}: {got}, {expected}");
+                assert!(
+                    error < 2e-5 * scale,
+                    "{measure:?} {images}x{views}x{dim}, number {i}: {got}, {expected}"
+                );
             }
             for (row, &mean) in found.sorted.chunks(pairs).zip(&found.means) {
                 assert!(row.is_sorted());
@@ -172,7 +175,8 @@ fn settings() -> Settings {
 
 fn accuracy(inferrer: &Inferrer, members: &MembershipFeatures, others: &MembershipFeatures) -> f64 {
     let decide = |f| inferrer.infer(gpu(), f).unwrap().decisions;
-    let right = decide(members).iter().filter(|d| **d).count() + decide(others).iter().filter(|d| !**d).count();
+    let right =
+        decide(members).iter().filter(|d| **d).count() + decide(others).iter().filter(|d| !**d).count();
     right as f64 / (members.images() + others.images()) as f64
 }
 
@@ -180,7 +184,8 @@ fn accuracy(inferrer: &Inferrer, members: &MembershipFeatures, others: &Membersh
 fn v_s_and_t_see_the_level_and_nothing_where_nothing_is() {
     for variant in Variant::ALL {
         let train = |level, seed| {
-            let (members, others) = (features(64, 0.8, 0.1, 0.03, seed), features(64, level, 0.1, 0.03, seed + 1));
+            let (members, others) =
+                (features(64, 0.8, 0.1, 0.03, seed), features(64, level, 0.1, 0.03, seed + 1));
             Inferrer::train(gpu(), variant, &settings(), &members, &others, 3).unwrap()
         };
         let (members, others) = (features(64, 0.8, 0.1, 0.03, 91), features(64, 0.7, 0.1, 0.03, 92));

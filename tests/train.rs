@@ -63,7 +63,10 @@ fn equal_runs_give_equal_bits_however_often_they_save() {
         let (first, second) = (first.unwrap(), run(&every, &set).unwrap());
         assert_eq!((first.steps, first.steps_here, first.losses.len()), (20, 20, 20));
         assert_eq!(first.losses.last().map(|l| l.1), Some(first.final_loss));
-        assert_eq!(checkpoints(&every.folder), ["step-0000000018.safetensors", "step-0000000020.safetensors"]);
+        assert_eq!(
+            checkpoints(&every.folder),
+            ["step-0000000018.safetensors", "step-0000000020.safetensors"]
+        );
         same_run(&format!("{scope:?}"), &first, &second);
         encoders.push(first.encoder_sha256);
     }
@@ -101,8 +104,10 @@ fn a_stopped_run_goes_on_in_the_same_bits() {
 #[test]
 fn a_killed_run_goes_on_in_the_same_bits_whatever_the_kill_left() {
     let (set, folder) = (set(), tempdir().unwrap());
-    let original =
-        RunOptions { checkpoint_every: Some(5), ..options(&folder.path().join("whole"), &set, simclr(EPOCHS)) };
+    let original = RunOptions {
+        checkpoint_every: Some(5),
+        ..options(&folder.path().join("whole"), &set, simclr(EPOCHS))
+    };
     let killed = |at: u64, what: &str| folder.path().join(format!("{at}-{what}"));
     let kinds = ["as it was", "torn line", "lines beyond", "not text", "truncated", "emptied"];
     let mut watch = Before(
@@ -135,7 +140,9 @@ fn a_killed_run_goes_on_in_the_same_bits_whatever_the_kill_left() {
             "torn line" => append(b"{\"step\":11,\"epo"),
             "lines beyond" => {
                 let lines = metrics(&original.folder);
-                append(lines.lines().skip(10).take(3).map(|l| format!("{l}\n")).collect::<String>().as_bytes());
+                append(
+                    lines.lines().skip(10).take(3).map(|l| format!("{l}\n")).collect::<String>().as_bytes(),
+                );
             }
             "not text" => append(&[0, 0xff, 0xfe, b'\n', 0]),
             "truncated" => {

@@ -91,7 +91,8 @@ struct EncoderMiArgs {
     /// Stem of encoder files that do not say it
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
-    #[arg(long, default_value_t = 0)]
+    // TOML numbers, in config.toml, have a sign.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
 

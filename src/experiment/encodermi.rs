@@ -221,7 +221,7 @@ impl Audit<'_> {
         results.histograms = self.histograms(&target, &untrained, &shadow, &results)?;
         results.samples = self.samples(&scores)?;
         results.data = sets.summary();
-        results.config = json!({ "attack": "encodermi", "settings": self.settings, "recipe": self.target_recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
+        results.config = json!({ "attack": "encodermi", "seed": self.seed, "shuffles": self.shuffles, "settings": self.settings, "recipe": self.target_recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
         results.compat =
             [(self.settings.compat_deepsets, "deepsets"), (self.settings.compat_grid501, "grid501")]
                 .iter()
