@@ -249,8 +249,12 @@ fn data_that_does_not_fit_is_refused() {
     assert!(matches!(train(&Training { epochs: 0, ..plain.clone() }, &x, &[0; 6]), Some(Error::Usage(_))));
     let mut broken = x.clone();
     broken[3] = f32::NAN;
-    let Some(Error::Diverged(message)) = train(&plain, &broken, &[0, 1, 0, 1, 0, 1]) else {
+    let Some(Error::Shape(message)) = train(&plain, &broken, &[0, 1, 0, 1, 0, 1]) else {
         panic!("NaN in a row goes unnoticed")
+    };
+    assert!(message.contains("row 0 holds NaN at place 3"), "{message}");
+    let Some(Error::Diverged(message)) = train(&descent(1e39, 3), &x, &[0, 1, 0, 1, 0, 1]) else {
+        panic!("an infinite learning rate goes unnoticed")
     };
     assert!(message.contains("classifier"), "{message}");
     let classifier = Classifier::train(gpu(), &architecture, &plain, &x, &[0, 1, 0, 1, 0, 1], None).unwrap();

@@ -162,7 +162,7 @@ fn unknown_names_end_with_2_and_name_the_nearest() {
         ("--arch", "resnet81", "resnet18"),
         ("--stem", "imagnet", "imagenet"),
         ("--head", "moco-mpl", "moco-mlp"),
-        ("--optimizer", "adamv", "adamw"),
+        ("--optimizer", "admaw", "adamw"),
         ("--augment", "moco-cifra", "moco-cifar"),
         ("--batch-norm", "per-veiw", "per-view"),
     ] {

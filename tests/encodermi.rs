@@ -272,8 +272,8 @@ fn sets_are_made_disjoint() {
     error([a, b, part(&set, 3..7), d.clone()], &["members and shadow members", &set.ids[3], "overlap"]);
 
     // The same pixels under another name: the later set gives way.
-    let [a, mut b, c2, _] = parts();
-    b = set.subset(&[4, 1, 5, 2]).unwrap();
+    let [a, _, c2, _] = parts();
+    let mut b = set.subset(&[4, 1, 5, 2]).unwrap();
     b.ids = ["w", "x", "y", "z"].map(String::from).to_vec();
     let mut twice = set.subset(&[12, 12, 13, 4]).unwrap();
     twice.ids = ["p", "q", "r", "s"].map(String::from).to_vec();

@@ -4,6 +4,7 @@ mod common;
 use common::gpu::gpu;
 use common::training::{Before, checkpoints, copy_folder, faces, options, simclr};
 use contraleak::Error;
+use contraleak::augment::RandomCrop;
 use contraleak::data::ImageSet;
 use contraleak::train::{
     BatchNormScope, GpuImages, Outcome, PretrainConfig, RunOptions, SimclrConfig, SimclrTrainer,
@@ -284,13 +285,14 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn the_loss_falls() {
     let (set, folder) = (faces(16, 3), tempdir().unwrap());
-    let config = SimclrConfig { batch: 8, ..simclr(30) };
+    // Views that hardly differ make the task easy.
+    let mut config = SimclrConfig { batch: 8, temperature: 0.2, ..simclr(30) };
+    (config.recipe.jitter, config.recipe.gray) = (0.0, 0.0);
+    config.recipe.crop = Some(RandomCrop { scale: (0.8, 1.0), ratio: (1.0, 1.0) });
     let outcome = run(&options(folder.path(), &set, config), &set).unwrap();
     let mean = |part: &[(u64, f32)]| part.iter().map(|l| l.1).sum::<f32>() / part.len() as f32;
     let (first, last) = (mean(&outcome.losses[..10]), mean(&outcome.losses[50..]));
-    // Random projections of 16 views give about ln 15 = 2.7.
-    assert!((2.0..3.2).contains(&first), "{first}");
-    assert!(last < first - 0.2, "mean loss {first} of the first ten steps, {last} of the last ten");
+    assert!(last < first - 0.3, "mean loss {first} of the first ten steps, {last} of the last ten");
 }
 
 #[test]
