@@ -167,7 +167,8 @@ fn same_run(folder: &Path, config: &PretrainConfig) -> Result<()> {
     Ok(())
 }
 
-/// Reads all losses up to the last step, so that what is saved next is known to be finite.
+/// Reads all losses up to the last step, so that what is saved next is known to be finite and no line of metrics before
+/// it can get lost.
 fn settle(
     gpu: &Gpu,
     trainer: &SimclrTrainer,
@@ -185,7 +186,7 @@ fn settle(
         metrics.take(gpu, trainer, trainer.losses_later()?, *read_from, step, progress)?;
         *read_from = step;
     }
-    Ok(())
+    metrics.flush()
 }
 
 /// `metrics.jsonl`, a line a step.
@@ -257,6 +258,10 @@ impl Metrics {
             progress.step(step, trainer.total_steps(), loss);
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
     }
 
     fn append(&mut self, text: &str) -> Result<()> {
