@@ -120,7 +120,8 @@ impl Classifier {
     /// a batch in place before they are used, given a key of that batch.
     ///
     /// # Errors
-    /// Empty or mis-sized data; a loss that is not finite, with its step.
+    /// Empty or mis-sized data, or data that is not finite; [`Error::Diverged`] for a loss or weights that are not
+    /// finite after training.
     pub fn train(
         gpu: &Gpu,
         architecture: &Architecture,
@@ -137,6 +138,17 @@ impl Classifier {
                 labels.len()
             )));
         }
+        if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(Error::shape(format!(
+                "classifier: row {} holds {} at place {}; expected finite numbers",
+                at / width,
+                rows[at],
+                at % width
+            )));
+        }
+        if training.epochs == 0 {
+            return Err(Error::usage("epochs of a classifier: expected at least 1, found 0"));
+        }
         crate::kernels::loss::check_labels(labels, architecture.classes())?;
         let mut parameters = ParameterSet::new();
         let network = architecture.build(&mut parameters);
@@ -145,13 +157,23 @@ impl Classifier {
         let classifier = Classifier { architecture: architecture.clone(), network, parameters, weights };
         let session = Session::new(gpu, &classifier, training, labels.len())?;
         session.run(gpu, rows, labels, augment)?;
+        classifier.check_weights(gpu)?;
         Ok(classifier)
     }
 
     /// Logits `[rows, classes]`.
+    ///
+    /// # Errors
+    /// Numbers that do not make whole rows.
     pub fn logits(&self, gpu: &Gpu, rows: &[f32]) -> Result<Vec<f32>> {
         let (width, classes) = (self.architecture.row(), self.architecture.classes());
         let count = rows.len() / width.max(1);
+        if count * width != rows.len() {
+            return Err(Error::shape(format!(
+                "classifier: {} numbers do not make rows of {width}",
+                rows.len()
+            )));
+        }
         let batch = INFERENCE_ROWS.min(count.max(1));
         let mut recording = Recording::new(gpu.facts());
         let shape = self.architecture.input(batch);
@@ -177,6 +199,18 @@ impl Classifier {
             logits.extend_from_slice(&out.unpack(&packed)[..chunk.len() / width * classes]);
         }
         Ok(logits)
+    }
+
+    /// A bounded activation can hide broken weights from the loss.
+    fn check_weights(&self, gpu: &Gpu) -> Result<()> {
+        let words = self.parameters.arena_bytes(Role::Trained) as usize / 4;
+        let weights: Vec<f32> = gpu.read(&self.weights, 0, words)?;
+        match weights.iter().find(|weight| !weight.is_finite()) {
+            None => Ok(()),
+            Some(weight) => Err(Error::Diverged(format!(
+                "classifier: a weight became {weight} in training; try a lower learning rate"
+            ))),
+        }
     }
 
     fn memory(&self, graph: &Graph, recording: &mut Recording) -> Memory {

@@ -1,5 +1,6 @@
 //! `contraleak attack`: one attack, on encoders that exist.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -90,7 +91,8 @@ struct EncoderMiArgs {
     /// Stem of encoder files that do not say it
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
-    #[arg(long, default_value_t = 0)]
+    // TOML numbers, in config.toml, have a sign.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
 
@@ -103,7 +105,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     interrupt::install()?;
     let settings = settings(args)?;
-    let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<Vec<Variant>>>()?;
+    let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<BTreeSet<Variant>>>()?;
+    let base = Recipe::named(&args.augment)?;
     let specs = [&args.members, &args.non_members, &args.shadow_members, &args.shadow_non_members];
     let [a, b, c, d] = specs.map(|spec| data::open(spec));
     let sets = Sets::new([a?, b?, c?, d?])?;
@@ -116,7 +119,7 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     };
     let target = load_encoder(&gpu, &args.target, "target", &hints)?;
     let shadow = load_encoder(&gpu, &args.shadow, "shadow", &hints)?;
-    let base = Recipe::named(&args.augment)?.sized(hints.size);
+    let base = base.sized(hints.size);
     let recipe = |loaded: &Loaded| {
         let n = loaded.normalization.unwrap_or_else(|| sets.members.normalization());
         base.clone().normalised((n.mean.map(f64::from), n.std.map(f64::from)))
@@ -127,7 +130,7 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
         sets: &sets,
         target_recipe: recipe(&target),
         shadow_recipe: recipe(&shadow),
-        variants,
+        variants: variants.into_iter().collect(),
         settings,
         shuffles: args.shuffles,
         seed: args.seed,
@@ -166,6 +169,11 @@ fn settings(args: &EncoderMiArgs) -> Result<Settings> {
             crate::kernels::similarity::MOST_VIEWS,
             args.views
         )));
+    }
+    for (name, epochs) in [("vector-epochs", args.vector_epochs), ("set-epochs", args.set_epochs)] {
+        if epochs == 0 {
+            return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
+        }
     }
     settings.vector.epochs = args.vector_epochs;
     settings.set.epochs = args.set_epochs;

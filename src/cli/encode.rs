@@ -111,12 +111,6 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if global.json {
         return output::json(&report);
     }
-    for name in &report.extra_tensors {
-        tracing::warn!(
-            "{}: {name} is not a tensor of this encoder and was left alone",
-            args.encoder.display()
-        );
-    }
     output::text(&format!(
         "{}: features of {} images, {} view(s) each, dimension {}, in {:.1} s\n",
         report.file, report.images, report.views, report.dimension, report.seconds

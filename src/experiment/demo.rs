@@ -1,7 +1,6 @@
 //! The demo: the main job end to end on built-in data, small enough for two cores without a GPU.
 
 use super::encodermi::{Audit, Finding, Sets, summary};
-use crate::Result;
 use crate::attack::encodermi::{Settings, Variant};
 use crate::augment::Recipe;
 use crate::data::splits::{EncoderMiPool, encodermi_split};
@@ -12,6 +11,7 @@ use crate::train::{
     BatchNormScope, Encoder, EncoderConfig, Method, Model, Outcome, PretrainConfig, Progress, RunOptions,
     SimclrConfig, pretrain_simclr,
 };
+use crate::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
 
@@ -64,6 +64,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
     let normalization = set.normalization();
     let constants = (normalization.mean.map(f64::from), normalization.std.map(f64::from));
     let recipe = Recipe::named("moco-cifar")?.sized(SIZE).normalised(constants);
+    let demo_seed = seed;
     let train = |role: &str,
                  members: &ImageSet,
                  seed: u64,
@@ -82,14 +83,20 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
             resume: folder.join(role).join(crate::train::CONFIG_FILE).exists(),
             checkpoint_every: None,
         };
-        let outcome = pretrain_simclr(gpu, members, &options, &mut Watch(tell))?;
+        let outcome = pretrain_simclr(gpu, members, &options, &mut Watch(tell)).map_err(|e| match e {
+            Error::Interrupted(_) => Error::Interrupted(format!(
+                "stopped while pre-training the {role} encoder; go on with: contraleak demo --out {} --seed {demo_seed}",
+                folder.display()
+            )),
+            other => other,
+        })?;
         let file = EncoderFile::read(&outcome.encoder)?;
         let model = Model::new(config.encoder, None)?;
         let values = file.match_parameters(&model.parameters, |_| false)?.values;
         Ok((Encoder::new(gpu, config.encoder, &values)?, outcome, config))
     };
     let (target, target_outcome, config) = train("target", &sets.members, seed, tell)?;
-    let (shadow, shadow_outcome, _) = train("shadow", &sets.shadow_members, seed + 1, tell)?;
+    let (shadow, shadow_outcome, _) = train("shadow", &sets.shadow_members, seed.wrapping_add(1), tell)?;
     let trained = start.elapsed().as_secs_f64();
 
     tell.stage("attacking the target with EncoderMI");
@@ -130,8 +137,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
     );
     results.wall_time_s = start.elapsed().as_secs_f64();
     if let Some(object) = results.config.as_object_mut() {
-        let text =
-            serde_json::to_value(&config).map_err(|e| crate::Error::usage(format!("configuration: {e}")))?;
+        let text = serde_json::to_value(&config).map_err(|e| Error::usage(format!("configuration: {e}")))?;
         object.insert("pretrain".into(), text);
     }
     finding.write(folder)?;

@@ -41,7 +41,7 @@ impl Sets {
     /// Sets that are empty, or of different image sizes.
     pub fn new(sets: [ImageSet; 4]) -> Result<Sets> {
         let size = (sets[0].width, sets[0].height);
-        let mut seen: BTreeMap<[u8; 32], (usize, String)> = BTreeMap::new();
+        let mut seen: BTreeMap<[u8; 32], (usize, Vec<String>)> = BTreeMap::new();
         let (mut kept, mut removed) = (Vec::new(), 0);
         for (role, set) in sets.into_iter().enumerate() {
             if (set.width, set.height) != size {
@@ -53,17 +53,21 @@ impl Sets {
             let hashes = set.pixel_hashes();
             let mut here = Vec::new();
             for (index, hash) in hashes.into_iter().enumerate() {
-                match seen.get(&hash) {
-                    Some((other, id)) if *other != role && *id == set.ids[index] => {
+                let id = &set.ids[index];
+                match seen.get_mut(&hash) {
+                    Some((other, ids)) if *other != role && ids.contains(id) => {
                         return Err(Error::usage(format!(
                             "{} and {} overlap: both hold {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000",
                             ROLES[*other], ROLES[role]
                         )));
                     }
                     Some((other, _)) if *other != role => removed += 1,
-                    Some(_) => here.push(index),
+                    Some((_, ids)) => {
+                        ids.push(id.clone());
+                        here.push(index);
+                    }
                     None => {
-                        seen.insert(hash, (role, set.ids[index].clone()));
+                        seen.insert(hash, (role, vec![id.clone()]));
                         here.push(index);
                     }
                 }
@@ -217,7 +221,7 @@ impl Audit<'_> {
         results.histograms = self.histograms(&target, &untrained, &shadow, &results)?;
         results.samples = self.samples(&scores)?;
         results.data = sets.summary();
-        results.config = json!({ "attack": "encodermi", "settings": self.settings, "recipe": self.target_recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
+        results.config = json!({ "attack": "encodermi", "seed": self.seed, "shuffles": self.shuffles, "settings": self.settings, "recipe": self.target_recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
         results.compat =
             [(self.settings.compat_deepsets, "deepsets"), (self.settings.compat_grid501, "grid501")]
                 .iter()

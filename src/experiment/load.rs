@@ -27,7 +27,8 @@ pub struct Loaded {
     pub extra: Vec<String>,
 }
 
-/// Reads an encoder file; a projection head in it is left alone.
+/// Reads an encoder file; a projection head in it is left alone. Other tensors that the encoder does not have are
+/// warned of by name.
 ///
 /// # Errors
 /// A file that names no architecture when `hints` does not either; missing or mis-shaped tensors, each by name.
@@ -57,6 +58,9 @@ pub fn load_encoder(gpu: &Gpu, path: &Path, role: &str, hints: &Hints) -> Result
     let encoder = Encoder::new(gpu, config, &matched.values)?;
     let extra: Vec<String> =
         matched.extra.into_iter().filter(|name| !name.starts_with("projector.")).collect();
+    for name in &extra {
+        tracing::warn!("{}: {name} is not a tensor of this encoder and was left alone", path.display());
+    }
     let run = told.map(|m| &m.config);
     let number = |pointer: &str| run.and_then(|c| c.pointer(pointer)).and_then(serde_json::Value::as_u64);
     let summary = EncoderSummary {

@@ -49,10 +49,21 @@ pub fn list(run: &Path) -> Result<Vec<Checkpoint>> {
 }
 
 /// Saves the trainer's state, then drops all but the newest checkpoints.
+///
+/// # Errors
+/// [`Error::Diverged`] for a value that is not finite, which is not saved: nothing could go on from it.
 pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
     let folder = folder(run);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let (values, state) = trainer.download()?;
+    let step = trainer.step_count();
+    for (name, values) in &values {
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::Diverged(format!(
+                "{name} became {value} at step {step}; try a lower learning rate or a higher temperature"
+            )));
+        }
+    }
     let mut tensors: BTreeMap<String, Vec<f32>> =
         values.into_iter().map(|(k, v)| (format!("{PARAMETER}{k}"), v)).collect();
     tensors.extend(state.into_iter().enumerate().map(|(i, v)| (format!("{OPTIMIZER}{i}"), v)));
@@ -63,7 +74,6 @@ pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
             view.map(|v| (name.clone(), v)).map_err(|e| Error::shape(format!("checkpoint: {name}: {e}")))
         })
         .collect::<Result<Vec<_>>>()?;
-    let step = trainer.step_count();
     let metadata = HashMap::from([
         ("contraleak.step".to_string(), step.to_string()),
         ("contraleak.config".to_string(), config_text(trainer.config())?),
@@ -76,6 +86,14 @@ pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
         std::fs::remove_file(&old.path).map_err(|e| Error::io(&old.path, e))?;
     }
     Ok(Checkpoint { step, path })
+}
+
+/// Removes the checkpoint of `step` if there is one.
+pub fn discard(run: &Path, step: u64) -> Result<()> {
+    for bad in list(run)?.iter().filter(|checkpoint| checkpoint.step == step) {
+        std::fs::remove_file(&bad.path).map_err(|e| Error::io(&bad.path, e))?;
+    }
+    Ok(())
 }
 
 /// Puts the newest readable checkpoint of `run` into `trainer`; `None` if there is none yet.

@@ -76,6 +76,9 @@ impl PretrainConfig {
     }
 }
 
+/// Shaders count steps in 32 bits.
+const MOST_STEPS: u64 = u32::MAX as u64;
+
 /// Name of the configuration in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
 
@@ -136,8 +139,29 @@ impl SimclrConfig {
                 &format!("the encoder's {}", self.encoder.size),
             );
         }
+        let steps = self.steps_per_epoch(images).checked_mul(self.epochs);
+        if steps.is_none_or(|steps| steps > MOST_STEPS) {
+            let most = MOST_STEPS / self.steps_per_epoch(images);
+            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} with this batch"));
+        }
+        if i64::try_from(self.seed).is_err() {
+            return wrong("seed", self.seed.to_string(), &format!("at most {}, as TOML has it", i64::MAX));
+        }
         self.optimizer.check()?;
         self.rate().map(|_| ())
+    }
+
+    /// The settings of `other` that differ from these, each with both values, for messages.
+    pub fn changes(&self, other: &SimclrConfig) -> Result<Vec<String>> {
+        let json = |config: &SimclrConfig| {
+            serde_json::to_value(config).map_err(|e| Error::usage(format!("configuration: {e}")))
+        };
+        let (old, new) = (json(self)?, json(other)?);
+        let keys = old.as_object().into_iter().flatten();
+        Ok(keys
+            .filter(|&(key, value)| new[key] != *value)
+            .map(|(key, value)| format!("{key}: expected {value}, found {}", new[key]))
+            .collect())
     }
 
     /// The learning rate of each step.

@@ -63,10 +63,12 @@ impl Encoder {
     }
 
     /// Features `[images, views, feature_dim]` of the images `indices` of `set`. The result does not depend on
-    /// how images are put into batches. `stop` is asked before each batch.
+    /// how images are put into batches. `progress` hears how many images come next and says whether
+    /// to stop.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when `stop` says so.
+    /// An index beyond the set; [`Error::Interrupted`] when `progress` says so; [`Error::Diverged`] for features that
+    /// are not finite, naming the image.
     pub fn features(
         &self,
         gpu: &Gpu,
@@ -83,6 +85,13 @@ impl Encoder {
         }
         if views.count == 0 {
             return Err(Error::usage("views: expected at least 1 view of each image, found 0"));
+        }
+        if let Some(index) = indices.iter().find(|&&index| index >= set.len()) {
+            return Err(Error::shape(format!(
+                "{}: expected image indices below {}, found {index}",
+                set.name,
+                set.len()
+            )));
         }
         let images = (ROWS / views.count).clamp(1, indices.len().max(1));
         let pass = Pass::new(gpu, self, set, views, images)?;

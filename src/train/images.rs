@@ -105,6 +105,11 @@ impl GpuImages {
         }
     }
 
+    /// Whether the whole set lies on the GPU.
+    pub fn resident(&self) -> bool {
+        self.resident
+    }
+
     /// The list of chosen images.
     pub fn entries(&self) -> &Buffer {
         &self.entries

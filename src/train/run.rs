@@ -1,7 +1,7 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
 use super::checkpoint;
-use super::config::PretrainConfig;
+use super::config::{CONFIG_FILE, PretrainConfig};
 use super::simclr::{LOSS_RING, SimclrTrainer};
 use crate::data::{ImageSet, Normalization};
 use crate::files::write_bytes_atomic;
@@ -83,13 +83,15 @@ pub fn pretrain_simclr(
 ) -> Result<Outcome> {
     let start = Instant::now();
     let folder = &options.folder;
-    let mut trainer = SimclrTrainer::new(gpu, options.config.simclr.clone(), set)?;
-    if !options.resume && (folder.join(ENCODER).exists() || !checkpoint::list(folder)?.is_empty()) {
+    if options.resume {
+        same_run(folder, &options.config)?;
+    } else if folder.join(ENCODER).exists() || !checkpoint::list(folder)?.is_empty() {
         return Err(Error::usage(format!(
             "{}: holds a run already; add --resume to go on with it, or choose another folder",
             folder.display()
         )));
     }
+    let mut trainer = SimclrTrainer::new(gpu, options.config.simclr.clone(), set)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     options.config.write(folder)?;
     let first = if options.resume { checkpoint::restore(folder, &mut trainer)?.unwrap_or(0) } else { 0 };
@@ -140,7 +142,33 @@ pub fn pretrain_simclr(
     })
 }
 
-/// Reads all losses up to the last step, so that what is saved next is known to be finite.
+/// Whether `config` is what the run in `folder` was started with; a folder without a configuration holds no run yet.
+fn same_run(folder: &Path, config: &PretrainConfig) -> Result<()> {
+    if !folder.join(CONFIG_FILE).exists() {
+        return Ok(());
+    }
+    let old = PretrainConfig::read(folder)?;
+    if old.data_hash != config.data_hash {
+        return Err(Error::usage(format!(
+            "{}: its run has other data: expected content hash {}, found {}; resume with the same images or start in a new folder",
+            folder.display(),
+            old.data_hash,
+            config.data_hash
+        )));
+    }
+    let changed = old.simclr.changes(&config.simclr)?;
+    if !changed.is_empty() {
+        return Err(Error::usage(format!(
+            "{}: its run has another configuration: {}; resume with the same settings or start in a new folder",
+            folder.display(),
+            changed.join("; ")
+        )));
+    }
+    Ok(())
+}
+
+/// Reads all losses up to the last step, so that what is saved next is known to be finite and no line of metrics before
+/// it can get lost.
 fn settle(
     gpu: &Gpu,
     trainer: &SimclrTrainer,
@@ -158,11 +186,12 @@ fn settle(
         metrics.take(gpu, trainer, trainer.losses_later()?, *read_from, step, progress)?;
         *read_from = step;
     }
-    Ok(())
+    metrics.flush()
 }
 
 /// `metrics.jsonl`, a line a step.
 struct Metrics {
+    folder: PathBuf,
     path: PathBuf,
     file: std::fs::File,
     losses: Vec<(u64, f32)>,
@@ -172,7 +201,11 @@ impl Metrics {
     /// Keeps the whole lines up to step `upto`, which a killed run may have gone beyond, and appends from there.
     fn open(folder: &Path, upto: u64) -> Result<Metrics> {
         let path = folder.join(METRICS);
-        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let old = match std::fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io(&path, error)),
+        };
         let lines: Vec<(Line, &str)> = old
             .lines()
             .filter_map(|text| serde_json::from_str::<Line>(text).ok().map(|line| (line, text)))
@@ -181,10 +214,15 @@ impl Metrics {
         let kept: String = lines.iter().flat_map(|(_, text)| [text, "\n"]).collect();
         write_bytes_atomic(&path, kept.as_bytes())?;
         let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Metrics { path, file, losses: lines.into_iter().map(|(l, _)| (l.step, l.loss)).collect() })
+        let losses = lines.into_iter().map(|(l, _)| (l.step, l.loss)).collect();
+        Ok(Metrics { folder: folder.to_path_buf(), path, file, losses })
     }
 
     /// Writes the lines of steps `from + 1 ..= upto`, whose losses are in `pending`.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] at the first loss that is not finite, after the lines before it and without the
+    /// checkpoint that leads to it.
     fn take(
         &mut self,
         gpu: &Gpu,
@@ -199,8 +237,13 @@ impl Metrics {
         for step in from..upto {
             let loss = ring[(step % LOSS_RING) as usize];
             if !loss.is_finite() {
+                self.append(&text)?;
+                checkpoint::discard(&self.folder, step)?;
+                let kept = checkpoint::list(&self.folder)?
+                    .pop()
+                    .map_or(String::new(), |good| format!("; the checkpoint of step {} is kept", good.step));
                 return Err(Error::Diverged(format!(
-                    "the loss became {loss} at step {}; the last checkpoint before it is kept; try a lower learning rate or a higher temperature",
+                    "the loss became {loss} at step {}{kept}; try a lower learning rate or a higher temperature",
                     step + 1
                 )));
             }
@@ -210,11 +253,19 @@ impl Metrics {
             text.push('\n');
             self.losses.push((step + 1, loss));
         }
-        self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))?;
+        self.append(&text)?;
         if let Some(&(step, loss)) = self.losses.last() {
             progress.step(step, trainer.total_steps(), loss);
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
+    }
+
+    fn append(&mut self, text: &str) -> Result<()> {
+        self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))
     }
 }
 

@@ -48,13 +48,24 @@ impl<'a> SimclrTrainer<'a> {
     /// Settings out of range; tensors over the adapter's limits, before anything large is allocated.
     pub fn new(gpu: &'a Gpu, config: SimclrConfig, set: &'a ImageSet) -> Result<SimclrTrainer<'a>> {
         config.check(set.len())?;
+        let images = GpuImages::new(gpu, set, config.batch)?;
+        SimclrTrainer::with_images(gpu, config, set, images)
+    }
+
+    /// The same with the images of `set` kept as `images` does, which has room for a batch; the bits are the same.
+    pub fn with_images(
+        gpu: &'a Gpu,
+        config: SimclrConfig,
+        set: &'a ImageSet,
+        images: GpuImages,
+    ) -> Result<SimclrTrainer<'a>> {
+        config.check(set.len())?;
         let model = Model::new(config.encoder, Some(config.head))?;
         let weights = model.upload(gpu, &model.parameters.initial_values(config.seed))?;
         let bytes = model.parameters.arena_bytes(Role::Trained);
         let optimizer_state = (0..config.optimizer.state_buffers())
             .map(|i| gpu.buffer(&format!("optimizer state {i}"), bytes))
             .collect::<Result<Vec<_>>>()?;
-        let images = GpuImages::new(gpu, set, config.batch)?;
         let step_state = gpu.buffer("step", size_of::<StepState>() as u64)?;
         let losses = gpu.buffer("losses", LOSS_RING * 4)?;
         let mut parts = Parts { gpu, config: &config, model: &model, weights: &weights, images: &images };

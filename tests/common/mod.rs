@@ -9,6 +9,7 @@
 pub mod augment;
 pub mod dense;
 pub mod gpu;
+pub mod training;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub struct Inferrer {
     pub variant: Variant,
     rule: Rule,
+    /// Similarities of an image.
+    pairs: usize,
     /// Share of the shadow images that it decides rightly.
     pub training_accuracy: f64,
 }
@@ -76,6 +78,13 @@ impl Inferrer {
         seed: u64,
     ) -> Result<Inferrer> {
         let pairs = settings.pairs();
+        if labels.is_empty() || rows.len() != labels.len() * pairs {
+            return Err(Error::shape(format!(
+                "EncoderMI-{variant}: {} numbers do not make {} rows of {pairs} similarities",
+                rows.len(),
+                labels.len()
+            )));
+        }
         let rule = match variant {
             Variant::V => {
                 let (architecture, training) = vector(settings, seed);
@@ -106,7 +115,7 @@ impl Inferrer {
                 Rule::Mean(find(&means(1), &means(0))?)
             }
         };
-        let mut inferrer = Inferrer { variant, rule, training_accuracy: f64::NAN };
+        let mut inferrer = Inferrer { variant, rule, pairs, training_accuracy: f64::NAN };
         let decided = inferrer.decide(gpu, rows, pairs)?.decisions;
         let right = decided.iter().zip(labels).filter(|(d, l)| **d == (**l == 1)).count();
         inferrer.training_accuracy = right as f64 / labels.len() as f64;
@@ -127,6 +136,12 @@ impl Inferrer {
     }
 
     fn decide(&self, gpu: &Gpu, rows: &[f32], pairs: usize) -> Result<Inference> {
+        if pairs != self.pairs {
+            return Err(Error::shape(format!(
+                "EncoderMI-{}: trained on {} similarities of each image, found {pairs}",
+                self.variant, self.pairs
+            )));
+        }
         let logits = match &self.rule {
             Rule::Vector(classifier) | Rule::Set(classifier) => classifier.logits(gpu, rows)?,
             Rule::PointSet(classifier) => {

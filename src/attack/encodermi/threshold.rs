@@ -45,8 +45,11 @@ pub fn exact_threshold(members: &[f64], nonmembers: &[f64]) -> Result<Threshold>
         if next == Some(score) {
             continue;
         }
-        let (width, value) =
-            next.map_or((0.0, f64::INFINITY), |next| (next - score, score + (next - score) / 2.0));
+        let (width, value) = next.map_or((0.0, f64::INFINITY), |next| {
+            let middle = score + (next - score) / 2.0;
+            // Between neighbouring floats there is no middle, and `score` itself is on the other side.
+            (next - score, if middle > score { middle } else { next })
+        });
         if right > best.0 || (right == best.0 && width > best.1) {
             best = (right, width, value);
         }
