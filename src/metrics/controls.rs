@@ -37,6 +37,9 @@ pub struct Control {
     pub auc_99: Option<Interval>,
     /// Whether AUC ½ lies inside `auc_99`; `None` where there is nothing to decide (majority) or no interval.
     pub at_chance: Option<bool>,
+    /// Two-sided p-value of AUC ½, to correct for the number of controls; `None` where only the interval decides.
+    #[serde(default)]
+    pub p_value: Option<f64>,
 }
 
 impl Control {
@@ -56,6 +59,7 @@ impl Control {
             tpr_at_1_percent_fpr: None,
             auc_99: None,
             at_chance: None,
+            p_value: None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Control {
                 .map(|rate| Measured { value: rate.rate.value, interval: Some(rate.rate.interval) }),
             auc_99: Some(metrics.auc_99),
             at_chance: Some(metrics.auc_99.contains(0.5)),
+            p_value: Some((2.0 * metrics.auc_p_value.min(1.0 - metrics.auc_p_value)).min(1.0)),
         }
     }
 
@@ -103,6 +108,7 @@ impl Control {
             tpr_at_1_percent_fpr: mean(&|m| m.tpr_at(1e-2).map(|r| r.rate.value)),
             auc_99,
             at_chance: auc_99.map(|interval| interval.contains(0.5)),
+            p_value: None,
         })
     }
 }

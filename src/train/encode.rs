@@ -8,7 +8,7 @@ use crate::gpu::{Buffer, Gpu, Program, Recording};
 use crate::graph::{Form, Graph};
 use crate::kernels::augment::{Batch, ViewOrder};
 use crate::kernels::{Shape, StepState, Tensor};
-use crate::nn::{Mode, Tracer};
+use crate::nn::{Mode, Stem, Tracer};
 use crate::rng::{Key, Stream};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ pub struct Encoder {
     weights: Weights,
 }
 
-/// Rows (views) of one submit; enough to fill the adapter, small enough for its binding limit at any size.
+/// Rows (views) of one submit, at most: enough to fill the adapter.
 const ROWS: usize = 200;
 
 impl Encoder {
@@ -55,6 +55,17 @@ impl Encoder {
 
     pub fn config(&self) -> EncoderConfig {
         self.model.config
+    }
+
+    /// Rows of a submit such that the largest activation, the first stage's output, fits a binding of this adapter.
+    fn rows(&self, gpu: &Gpu) -> usize {
+        let EncoderConfig { stem, width, size, .. } = self.model.config;
+        let (side, channels) = match stem {
+            Stem::Cifar => (size, width * 4),
+            Stem::Imagenet => (size.div_ceil(2), width),
+        };
+        let row = Shape::new(1, channels, side, side).bytes();
+        ((gpu.facts().max_binding_bytes / row) as usize).clamp(1, ROWS)
     }
 
     /// Length of a feature vector.
@@ -93,7 +104,7 @@ impl Encoder {
                 set.len()
             )));
         }
-        let images = (ROWS / views.count).clamp(1, indices.len().max(1));
+        let images = (self.rows(gpu) / views.count).clamp(1, indices.len().max(1));
         let pass = Pass::new(gpu, self, set, views, images)?;
         let mut features = Vec::with_capacity(indices.len() * views.count * self.feature_dim());
         for chunk in indices.chunks(images) {

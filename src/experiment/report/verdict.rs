@@ -15,6 +15,7 @@ use crate::metrics::compare::holm;
 use crate::metrics::special::{beta_quantile, binomial_upper_tail};
 use crate::metrics::{Control, Interval};
 
+const CONTROL_ALPHA: f64 = 0.01;
 const ALPHA: f64 = 0.05;
 
 /// The three answers.
@@ -108,8 +109,10 @@ pub fn judge(attacks: &[Attack], set_controls: &[Control]) -> Verdict {
         .collect();
 
     let controls = || attacks.iter().flat_map(|a| &a.controls).chain(set_controls);
-    let failed: Vec<&Control> = controls().filter(|c| c.at_chance == Some(false)).collect();
     let decided = controls().filter(|c| c.at_chance.is_some()).count();
+    // With many controls one of them leaves its 99 % interval by luck; together they may do so in 1 % of honest audits.
+    let by_luck = |c: &Control| c.p_value.is_some_and(|p| p * decided as f64 >= CONTROL_ALPHA);
+    let failed: Vec<&Control> = controls().filter(|c| c.at_chance == Some(false) && !by_luck(c)).collect();
     let significant = |measure: &str| {
         let hits = keys.iter().zip(&adjusted).filter(|(k, p)| k.measure == measure && **p < ALPHA);
         hits.map(|(k, _)| k).max_by(|a, b| a.value.total_cmp(&b.value))
@@ -181,7 +184,8 @@ fn leak_sentence(key: &KeyNumber) -> String {
 }
 
 fn failed_sentence(key: &KeyNumber, failed: &[&Control]) -> String {
-    let names: Vec<&str> = failed.iter().map(|c| c.title.as_str()).collect();
+    let mut names: Vec<&str> = failed.iter().map(|c| c.title.as_str()).collect();
+    names.dedup();
     format!(
         "Inconclusive: {}, but a control that cannot know the answer is not at chance either ({}), so the \
          difference may have nothing to do with training.",
@@ -220,13 +224,12 @@ fn details(
     }
     if failed.is_empty() && decided > 0 {
         out.push(format!(
-            "{}: AUC 0.5 lies inside {} 99 % interval.",
+            "{}: none leaves AUC 0.5 by more than luck, tested at 1 % for all together.",
             if decided == 1 {
                 "The control is at chance".to_string()
             } else {
                 format!("All {decided} controls are at chance")
-            },
-            if decided == 1 { "its" } else { "each" }
+            }
         ));
     }
     let guards = ["untrained-encoder", "foreign-encoder", "blind"];
