@@ -225,7 +225,8 @@ impl Audit<'_> {
         results.compat =
             [(self.settings.compat_deepsets, "deepsets"), (self.settings.compat_grid501, "grid501")]
                 .iter()
-                .filter_map(|&(on, name)| on.then(|| name.to_string()))
+                .filter(|(on, _)| *on)
+                .map(|(_, name)| name.to_string())
                 .collect();
         results.seeds = [("attack".to_string(), self.seed)].into();
         results.citation = citations();

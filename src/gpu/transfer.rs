@@ -28,7 +28,7 @@ impl Gpu {
                 buffer.bytes()
             )));
         }
-        if bytes.len() % 4 == 0 {
+        if bytes.len().is_multiple_of(4) {
             self.queue.write_buffer(&buffer.inner, offset, bytes);
         } else {
             let mut padded = bytes.to_vec();
