@@ -3,7 +3,7 @@
 //!
 //! Imports go one way:
 //! `cli → experiment → {attack, defense, train, metrics} → {nn, optim, data, augment} → graph →
-//! kernels → gpu`. [`rng`] and [`error`] may be used from anywhere; [`mod@reference`] by tests only.
+//! kernels → gpu`. [`rng`], [`error`] and [`files`] may be used from anywhere; [`mod@reference`] by tests only.
 
 pub mod attack;
 pub mod augment;

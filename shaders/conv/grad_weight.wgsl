@@ -2,7 +2,7 @@
 //   dw[(tap, c), o] = sum over (n, oh, ow) of x[n, c, oh*stride - padding + kh, ow*stride - padding + kw] * dy[n, o, oh, ow]
 // binding 0: x, 1: dy, texels of NC4HW4 given by strides (so that a matrix is one image with rows as pixels);
 // 2: partial sums [parts][dw in panel order (WeightShape)].
-// One workgroup = one subgroup of 8 lanes = 32 rows (8 groups of (tap, c4)) x 32 output channels; four pixels of one line an iteration:
+// One workgroup = one subgroup of 8 lanes = 32 rows (8 groups of (tap, c4)) x 32 output channels; four pixels an iteration:
 // lane = (pixel, one of two row groups) for x, lane = column group for dy.
 // Grid: row tiles x panels x parts. Roofline: arithmetic.
 #import common/texel
@@ -29,30 +29,53 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
     let g${m} = tile.x * 8u + ${m * 2}u + (lane >> 2u);
     let tap${m} = g${m} / params.c4;
     let kh${m} = i32(tap${m} / params.kernel) - i32(params.padding);
-    let kw${m} = i32(tap${m} % params.kernel + q * params.stride) - i32(params.padding);
+    let kw${m} = i32(tap${m} % params.kernel) - i32(params.padding);
     let base${m} = (g${m} % params.c4) * params.x_group;
 #end
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
-    // One flat loop over (image, line, four pixels): every accumulator is copied once for each level of nesting and iteration.
-    let lines = (params.out_w + 3u) / 4u;
-    let iterations = (end - first) * params.out_h * lines;
+    // One flat loop: every accumulator is copied once for each level of nesting and iteration.
+#if WHOLE_LINES
+    // Lines are multiples of four pixels, so the four of an iteration share n and oh.
+    let iterations = (end - first) * params.out_h * (params.out_w / 4u);
     var n = first;
     var oh = 0u;
     var ow = 0u;
+#else
+    // Four pixels may lie in several lines and images; quotients of integers below 2^24 are exact in f32 division.
+    let pixels = (end - first) * params.out_h * params.out_w;
+    let iterations = (pixels + 3u) / 4u;
+    let plane = params.out_h * params.out_w;
+#endif
     for (var i = 0u; i < iterations; i++) {
-        let here = ow + q < params.out_w;
+#if WHOLE_LINES
+        let column_w = ow + q;
+        let here = true;
+        let upstream = n * params.dy_image + column * params.dy_group + (oh * params.out_w + ow) * params.dy_pixel;
+#for p in 0..4
+        let b${p} = textureLoad(dy, at(upstream + ${p}u * params.dy_pixel));
+#end
+#else
+        let pixel = i * 4u + q;
+        let here = pixel < pixels;
+        let image = u32(f32(pixel) / f32(plane));
+        let n = first + image;
+        let within = pixel - image * plane;
+        let oh = u32(f32(within) / f32(params.out_w));
+        let column_w = within - oh * params.out_w;
+        let upstream = select(NOWHERE, n * params.dy_image + within * params.dy_pixel, here);
+#for p in 0..4
+        let at${p} = subgroupBroadcast(upstream, ${p}u);
+        let b${p} = textureLoad(dy, at(select(at${p} + column * params.dy_group, NOWHERE, at${p} == NOWHERE)));
+#end
+#endif
 #for m in 0..4
         let ih${m} = i32(oh * params.stride) + kh${m};
-        let iw${m} = i32(ow * params.stride) + kw${m};
+        let iw${m} = i32(column_w * params.stride) + kw${m};
         let inside${m} = u32(ih${m}) < params.height && u32(iw${m}) < params.width && here && g${m} < params.groups;
         let pixel${m} = base${m} + n * params.x_image + (u32(ih${m}) * params.width + u32(iw${m})) * params.x_pixel;
         let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
-#end
-        let upstream = n * params.dy_image + column * params.dy_group + (oh * params.out_w + ow) * params.dy_pixel;
-#for p in 0..4
-        let b${p} = textureLoad(dy, at(select(NOWHERE, upstream + ${p}u * params.dy_pixel, ow + ${p}u < params.out_w)));
 #end
 #for r in 0..32
         c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
@@ -60,13 +83,15 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
             + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 2}u) * b2)
             + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 3}u) * b3;
 #end
+#if WHOLE_LINES
         ow += 4u;
-        let line_done = ow >= params.out_w;
+        let line_done = ow == params.out_w;
         ow = select(ow, 0u, line_done);
         oh += select(0u, 1u, line_done);
         let image_done = oh == params.out_h;
         oh = select(oh, 0u, image_done);
         n += select(0u, 1u, image_done);
+#endif
     }
     let rows = params.groups * 4u;
     let lanes = min(8u, params.columns4 - tile.y * 8u);

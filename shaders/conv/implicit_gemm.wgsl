@@ -58,6 +58,8 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
             var i${m} = select(NOWHERE, source${m} + u32(y${m} + dy) * params.width + u32(x${m} + dx), inside${m});
             let next${m} = select(0u, plane, inside${m});
 #end
+            // Small maps have taps that no row sees.
+            if !subgroupAny(inside0 || inside1 || inside2 || inside3) { continue; }
             let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
             var j = w_base + tap * params.c4 * 4u * lanes;
             for (var c = 0u; c < params.c4; c++) {

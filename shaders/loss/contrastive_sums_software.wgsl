@@ -32,8 +32,8 @@ fn largest_of(v: vec4<f32>) -> f32 {
 }
 
 @compute @workgroup_size(8)
-fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                    @builtin(local_invocation_index) lane: u32) {
+fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                             @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
     let kappa = params.kappa;
 #if SYMMETRIC

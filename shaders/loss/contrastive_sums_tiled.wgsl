@@ -18,8 +18,8 @@ var<workgroup> staged_columns: array<vec4<f32>, 256>;
 const LOWEST = -1e30;
 
 @compute @workgroup_size(256)
-fn contrastive_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                    @builtin(local_invocation_index) local: u32) {
+fn contrastive_sums_tiled(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                          @builtin(local_invocation_index) local: u32) {
     let workgroup = group.x + group.y * groups.x;
     let tx = local % 16u;
     let ty = local / 16u;

@@ -20,8 +20,8 @@ var<immediate> params: Params;
 @group(0) @binding(3) var<storage, read_write> weights: array<vec2<u64>>;
 
 @compute @workgroup_size(8)
-fn contrastive_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                       @builtin(local_invocation_index) lane: u32) {
+fn contrastive_weights_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                                @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
     let kappa = params.kappa;
     let local_block = workgroup % params.blocks;

@@ -21,8 +21,8 @@ fn b_texel(k: u32) -> u32 {
 }
 
 @compute @workgroup_size(8)
-fn weighted_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                 @builtin(local_invocation_index) lane: u32) {
+fn weighted_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                          @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
     let dim_tile = workgroup % params.dim_tiles;
     let local_block = workgroup / params.dim_tiles % params.blocks;

@@ -12,8 +12,8 @@ var<immediate> params: Params;
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>;
 
 @compute @workgroup_size(8)
-fn cosine_matrix(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                 @builtin(local_invocation_index) lane: u32) {
+fn cosine_matrix_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                          @builtin(local_invocation_index) lane: u32) {
     let tile = group.x + group.y * groups.x;
     let panel = tile % params.panel_count;
     let block = tile / params.panel_count;

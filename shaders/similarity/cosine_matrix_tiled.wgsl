@@ -10,8 +10,8 @@ var<workgroup> staged_rows: array<vec4<f32>, 256>;
 var<workgroup> staged_columns: array<vec4<f32>, 256>;
 
 @compute @workgroup_size(256)
-fn cosine_matrix(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                 @builtin(local_invocation_index) local: u32) {
+fn cosine_matrix_tiled(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                       @builtin(local_invocation_index) local: u32) {
     let tile = group.x + group.y * groups.x;
     let tx = local % 16u;
     let ty = local / 16u;

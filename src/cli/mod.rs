@@ -7,6 +7,7 @@
 //! 2 wrong usage.
 
 mod attack;
+mod bench;
 mod data;
 mod demo;
 mod device;
@@ -62,6 +63,7 @@ enum Command {
     Encode(encode::Args),
     Attack(attack::Args),
     Report(report::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -74,6 +76,7 @@ impl Command {
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
             Command::Report(args) => report::run(args, global),
+            Command::Bench(args) => bench::run(args, global),
         }
     }
 }

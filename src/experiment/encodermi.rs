@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Instant;
 
-/// The four sets of the pipeline (spec/encodermi.md §2), disjoint by pixels.
+/// The four sets of the pipeline (EncoderMI, section 4), disjoint by pixels.
 pub struct Sets {
     pub members: ImageSet,
     pub non_members: ImageSet,
@@ -248,7 +248,7 @@ impl Audit<'_> {
         tell: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Features> {
         let mut one = |set: &ImageSet, stream: u32| {
-            // A seed for each (encoder, set): views are never shared between images (spec/encodermi.md §3).
+            // A seed for each (encoder, set): views are never shared between images.
             let [low, high] = threefry2x32_20([self.seed as u32, (self.seed >> 32) as u32], [0x71, stream]);
             let seed = u64::from(high) << 32 | u64::from(low);
             let views = Views { recipe: recipe.clone(), count: self.settings.views, seed };

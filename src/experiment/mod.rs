@@ -1,5 +1,6 @@
 //! Whole experiments: from data and encoders to results and a report.
 
+pub mod bench;
 pub mod demo;
 pub mod encodermi;
 pub mod load;

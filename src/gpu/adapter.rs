@@ -164,8 +164,10 @@ fn candidates() -> Vec<Candidate> {
     let instance = wgpu::Instance::new(descriptor);
     pollster::block_on(instance.enumerate_adapters(backends))
         .into_iter()
-        .map(|a| (a.get_info(), a))
-        .map(|(i, a)| (a, i))
+        .map(|adapter| {
+            let info = adapter.get_info();
+            (adapter, info)
+        })
         .collect()
 }
 
@@ -187,15 +189,20 @@ fn choose(candidates: &[Candidate]) -> Result<usize> {
     if let Some((i, _)) = matching.min_by_key(|(i, (_, info))| (rank(info), *i)) {
         return Ok(i);
     }
-    let backend = std::env::var("WGPU_BACKEND").map(|b| format!(" (WGPU_BACKEND={b})")).unwrap_or_default();
+    let backend = std::env::var("WGPU_BACKEND").ok();
+    let of_backend = backend.as_ref().map(|b| format!(" (WGPU_BACKEND={b})")).unwrap_or_default();
     if let (Some(wanted), false) = (wanted, candidates.is_empty()) {
         let names: Vec<_> = candidates.iter().map(|(_, i)| format!("{} ({:?})", i.name, i.backend)).collect();
         return Err(Error::gpu(format!(
-            "WGPU_ADAPTER_NAME={wanted}: no adapter's name contains this{backend}; adapters here: {}",
+            "WGPU_ADAPTER_NAME={wanted}: no adapter's name contains this{of_backend}; adapters here: {}",
             names.join(", ")
         )));
     }
-    Err(Error::gpu(format!("no GPU adapter found{backend}; {}", install_hint())))
+    let otherwise = match backend {
+        Some(_) => "unset WGPU_BACKEND (it knows vulkan, metal and dx12) or ",
+        None => "",
+    };
+    Err(Error::gpu(format!("no GPU adapter found{of_backend}; {otherwise}{}", install_hint())))
 }
 
 fn install_hint() -> &'static str {
@@ -204,7 +211,7 @@ fn install_hint() -> &'static str {
     } else if cfg!(target_os = "windows") {
         "install a current graphics driver with DirectX 12 or Vulkan support"
     } else if cfg!(target_os = "macos") {
-        "this needs a Mac with Metal support"
+        "use a Mac with Metal support"
     } else {
         "install a Vulkan driver, for example Mesa's software driver lavapipe"
     }

@@ -22,21 +22,34 @@ impl Buffer {
     }
 }
 
+/// The size that a buffer of `bytes` bytes gets: whole vec4, at least one.
+pub(super) fn whole_vectors(bytes: u64) -> u64 {
+    bytes.max(16).div_ceil(16).saturating_mul(16)
+}
+
 impl Gpu {
     /// A zero-filled buffer of at least `bytes` (rounded up to 16).
     ///
     /// # Errors
-    /// Names the buffer, its size and the adapter's limit when it is larger than a buffer may be.
+    /// Names the buffer, its size and the adapter's limit when it is larger than a buffer may be; its size when
+    /// the adapter has no memory left for it.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
-        let bytes = bytes.max(16).next_multiple_of(16);
+        let bytes = whole_vectors(bytes);
         self.check_size(label, bytes)?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let inner = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Ok(Buffer { inner, label: label.into(), bytes })
+        match pollster::block_on(scope.pop()) {
+            Some(e) => Err(Error::gpu(format!(
+                "{label}: adapter {} has no memory for {bytes} bytes ({e}); use a smaller batch or model",
+                self.description().name
+            ))),
+            None => Ok(Buffer { inner, label: label.into(), bytes }),
+        }
     }
 
     /// A buffer that holds `data`.
@@ -47,7 +60,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    pub(super) fn check_size(&self, label: &str, bytes: u64) -> Result<()> {
+    fn check_size(&self, label: &str, bytes: u64) -> Result<()> {
         if bytes > self.facts.max_buffer_bytes {
             return Err(Error::gpu(format!(
                 "{label}: {bytes} bytes, but this adapter ({}) allows buffers of at most {} bytes; use a smaller batch or model",

@@ -7,6 +7,7 @@
 //! [`Program::submit`] replays the whole list without allocating anything.
 
 mod adapter;
+mod expression;
 mod memory;
 mod pipeline;
 mod plan;

@@ -78,13 +78,10 @@ impl Program {
         let buffer_of = |slice: &Slice| -> Result<wgpu::Buffer> {
             let index = slice.buffer.0 as usize;
             let decl = &recording.buffers[index];
-            if slice.offset + slice.bytes > decl.bytes {
+            if slice.offset.checked_add(slice.bytes).is_none_or(|end| end > decl.bytes) {
                 return Err(Error::gpu(format!(
-                    "{}: bytes {}..{} are used, but it has {}",
-                    decl.label,
-                    slice.offset,
-                    slice.offset + slice.bytes,
-                    decl.bytes
+                    "{}: {} bytes from {} on are used, but it has {}",
+                    decl.label, slice.bytes, slice.offset, decl.bytes
                 )));
             }
             match (&decl.persistent, assignment.buffer_slot[index]) {
@@ -134,6 +131,11 @@ impl Program {
 
     pub fn memory(&self) -> &MemoryPlan {
         &self.plan
+    }
+
+    /// Kernel launches of one submit, in order.
+    pub fn dispatches(&self) -> &[Dispatch] {
+        &self.dispatches
     }
 
     /// Floating-point operations of one submit.

@@ -2,7 +2,7 @@
 //! tested anywhere.
 
 use super::adapter::KernelClass;
-use super::memory::Buffer;
+use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
 
 /// What kernels may know of the adapter they will run on. Tests change fields to force a variant.
@@ -118,7 +118,7 @@ impl Recording {
 
     /// A buffer that lives from its first to its last use in this recording and holds nothing before.
     pub fn transient(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
-        let bytes = bytes.max(16).next_multiple_of(16);
+        let bytes = whole_vectors(bytes);
         self.buffers.push(BufferDecl { label: label.into(), bytes, persistent: None });
         Slice { buffer: BufferId(self.buffers.len() as u32 - 1), offset: 0, bytes }
     }
@@ -183,7 +183,8 @@ impl Recording {
     pub fn grid(&self, groups: u64) -> [u32; 3] {
         let max = u64::from(self.facts.max_groups);
         let x = groups.clamp(1, max);
-        [x as u32, groups.div_ceil(x).max(1) as u32, 1]
+        // More rows than fit are over every adapter's limit, which the plan names.
+        [x as u32, u32::try_from(groups.div_ceil(x).max(1)).unwrap_or(u32::MAX), 1]
     }
 }
 

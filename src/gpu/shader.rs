@@ -8,8 +8,10 @@
 //! | `${EXPR}` | the value of an integer expression, or the text of a constant |
 //! | `${EXPR:xyzw}` | the letter of that list at the expression's value |
 //!
-//! Expressions know integers, names, `+ - * / % ( )`, comparisons, `&&`, `||` and `!`.
+//! Expressions know integers, names, `+ - * / % ( )`, comparisons, `&&`, `||` and `!`; everywhere but in `#if`,
+//! a name that is not defined is an error.
 
+use super::expression;
 use crate::{Error, Result};
 use include_dir::{Dir, include_dir};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,19 +67,46 @@ pub fn entry_shaders() -> Vec<String> {
 /// # Errors
 /// Names the shader and line of an unknown import, constant or directive.
 pub fn preprocess(name: &str, defines: &Defines) -> Result<String> {
+    let text =
+        file(name).ok_or_else(|| Error::gpu(format!("shader {name}: there is no shaders/{name}.wgsl")))?;
+    preprocess_text(&format!("shaders/{name}.wgsl"), text, defines)
+}
+
+/// Any text with everything resolved; imports come from the shaders of this crate. `place` is the text's name
+/// in messages.
+///
+/// # Errors
+/// As for [`preprocess`]; also for loops and nesting beyond what any shader needs.
+pub fn preprocess_text(place: &str, text: &str, defines: &Defines) -> Result<String> {
     let mut state = Preprocessor {
         names: defines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         imported: BTreeSet::new(),
         out: String::new(),
+        lines: 0,
+        depth: 0,
     };
-    state.file(name)?;
+    state.text(place, text)?;
     Ok(state.out)
 }
+
+fn file(name: &str) -> Option<&'static str> {
+    SHADERS.get_file(format!("{name}.wgsl")).and_then(|f| f.contents_utf8())
+}
+
+/// Most repetitions of one `#for`.
+const MOST_REPETITIONS: i64 = 4096;
+/// Most lines that a text may unfold to.
+const MOST_LINES: usize = 1 << 20;
+/// Most blocks and imports within each other.
+const MOST_DEPTH: usize = 64;
 
 struct Preprocessor {
     names: BTreeMap<String, String>,
     imported: BTreeSet<String>,
     out: String,
+    /// Lines seen so far, each as often as it was repeated.
+    lines: usize,
+    depth: usize,
 }
 
 struct Line<'a> {
@@ -86,82 +115,101 @@ struct Line<'a> {
 }
 
 impl Preprocessor {
-    fn file(&mut self, name: &str) -> Result<()> {
-        let path = format!("{name}.wgsl");
-        let text = SHADERS
-            .get_file(&path)
-            .and_then(|f| f.contents_utf8())
-            .ok_or_else(|| Error::gpu(format!("shader {name}: there is no shaders/{path}")))?;
+    fn text(&mut self, place: &str, text: &str) -> Result<()> {
         let lines: Vec<Line> = text
             .lines()
             .enumerate()
-            .map(|(i, text)| Line { place: format!("shaders/{path}:{}", i + 1), text })
+            .map(|(i, text)| Line { place: format!("{place}:{}", i + 1), text })
             .collect();
         self.block(&lines)
     }
 
     fn block(&mut self, lines: &[Line]) -> Result<()> {
+        self.depth += 1;
         let mut i = 0;
         while i < lines.len() {
             let line = &lines[i];
-            let (word, rest) = directive(line.text);
-            match word {
-                "#import" => {
-                    if self.imported.insert(rest.to_string()) {
-                        self.file(rest)?;
-                    }
-                    i += 1;
+            self.lines += 1;
+            if self.lines > MOST_LINES || self.depth > MOST_DEPTH {
+                return Err(bad(
+                    line,
+                    &format!("more than {MOST_LINES} lines unfolded or {MOST_DEPTH} blocks nested here"),
+                ));
+            }
+            i = match directive(line.text) {
+                ("", _) => {
+                    let text = self.substitute(line)?;
+                    self.out.push_str(&text);
+                    self.out.push('\n');
+                    i + 1
                 }
-                "#if" => {
+                ("#import", name) => {
+                    self.import(line, name)?;
+                    i + 1
+                }
+                ("#if", condition) => {
                     let (otherwise, end) = matching_endif(lines, i)?;
                     let split = otherwise.unwrap_or(end);
-                    if self.integer(rest, &line.place)? != 0 {
+                    if self.condition(condition, &line.place)? != 0 {
                         self.block(&lines[i + 1..split])?;
                     } else if let Some(start) = otherwise {
                         self.block(&lines[start + 1..end])?;
                     }
-                    i = end + 1;
+                    end + 1
                 }
-                "#for" => {
+                ("#for", range) => {
                     let end = matching_end(lines, i)?;
-                    let (variable, range) =
-                        rest.split_once(" in ").ok_or_else(|| bad(line, "expected `#for NAME in A..B`"))?;
-                    let (a, b) = range.split_once("..").ok_or_else(|| bad(line, "expected a range A..B"))?;
-                    let (a, b) = (self.integer(a, &line.place)?, self.integer(b, &line.place)?);
-                    let variable = variable.trim().to_string();
-                    let shadowed = self.names.get(&variable).cloned();
-                    for value in a..b {
-                        self.names.insert(variable.clone(), value.to_string());
-                        self.block(&lines[i + 1..end])?;
-                    }
-                    match shadowed {
-                        Some(old) => self.names.insert(variable, old),
-                        None => self.names.remove(&variable),
-                    };
-                    i = end + 1;
+                    self.repeat(line, range, &lines[i + 1..end])?;
+                    end + 1
                 }
-                "" => {
-                    let text = self.substitute(line)?;
-                    self.out.push_str(&text);
-                    self.out.push('\n');
-                    i += 1;
-                }
-                other => return Err(bad(line, &format!("unknown or misplaced directive {other}"))),
-            }
+                (other, _) => return Err(bad(line, &format!("unknown or misplaced directive {other}"))),
+            };
         }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn import(&mut self, line: &Line, name: &str) -> Result<()> {
+        let text = file(name)
+            .ok_or_else(|| bad(line, &format!("unknown import: there is no shaders/{name}.wgsl")))?;
+        if self.imported.insert(name.to_string()) {
+            self.text(&format!("shaders/{name}.wgsl"), text)?;
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, line: &Line, range: &str, body: &[Line]) -> Result<()> {
+        let (variable, range) =
+            range.split_once(" in ").ok_or_else(|| bad(line, "expected `#for NAME in A..B`"))?;
+        let variable = variable.trim().to_string();
+        if !is_name(&variable) {
+            return Err(bad(line, &format!("{variable} is not a name that a loop can count in")));
+        }
+        let (a, b) = range.split_once("..").ok_or_else(|| bad(line, "expected a range A..B"))?;
+        let (a, b) = (self.value(a, &line.place)?, self.value(b, &line.place)?);
+        if b.checked_sub(a).is_none_or(|repetitions| repetitions > MOST_REPETITIONS) {
+            return Err(bad(line, &format!("{a}..{b} is more than {MOST_REPETITIONS} repetitions")));
+        }
+        let shadowed = self.names.get(&variable).cloned();
+        for value in a..b {
+            self.names.insert(variable.clone(), value.to_string());
+            self.block(body)?;
+        }
+        match shadowed {
+            Some(old) => self.names.insert(variable, old),
+            None => self.names.remove(&variable),
+        };
         Ok(())
     }
 
     fn substitute(&self, line: &Line) -> Result<String> {
         let mut out = String::with_capacity(line.text.len());
         let mut rest = line.text;
-        while let Some(start) = rest.find("${") {
-            out.push_str(&rest[..start]);
-            let tail = &rest[start + 2..];
-            let end = tail.find('}').ok_or_else(|| bad(line, "`${` without `}`"))?;
-            let inner = &tail[..end];
+        while let Some((before, tail)) = rest.split_once("${") {
+            out.push_str(before);
+            let (inner, after) = tail.split_once('}').ok_or_else(|| bad(line, "`${` without `}`"))?;
             if let Some((expression, letters)) = inner.split_once(':') {
-                let index = self.integer(expression, &line.place)?;
+                let index = self.value(expression, &line.place)?;
                 let letter = usize::try_from(index).ok().and_then(|i| letters.chars().nth(i));
                 out.push(
                     letter
@@ -170,25 +218,31 @@ impl Preprocessor {
             } else if let Some(text) = self.names.get(inner.trim()) {
                 out.push_str(text);
             } else {
-                out.push_str(&self.integer_strict(inner, &line.place)?.to_string());
+                out.push_str(&self.value(inner, &line.place)?.to_string());
             }
-            rest = &tail[end + 1..];
+            rest = after;
         }
         out.push_str(rest);
         Ok(out)
     }
 
-    fn integer(&self, text: &str, place: &str) -> Result<i64> {
-        Expression { names: &self.names, text: text.trim(), at: 0, place, unknown_is_zero: true }.parse()
+    /// Where a name that is not defined counts as 0.
+    fn condition(&self, text: &str, place: &str) -> Result<i64> {
+        expression::evaluate(text, &self.names, place, true)
     }
 
-    fn integer_strict(&self, text: &str, place: &str) -> Result<i64> {
-        Expression { names: &self.names, text: text.trim(), at: 0, place, unknown_is_zero: false }.parse()
+    fn value(&self, text: &str, place: &str) -> Result<i64> {
+        expression::evaluate(text, &self.names, place, false)
     }
 }
 
 fn bad(line: &Line, problem: &str) -> Error {
     Error::gpu(format!("{}: {problem}: `{}`", line.place, line.text.trim()))
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 fn directive(text: &str) -> (&str, &str) {
@@ -208,6 +262,7 @@ fn matching_endif(lines: &[Line], start: usize) -> Result<(Option<usize>, usize)
     for (i, line) in lines.iter().enumerate().skip(start + 1) {
         match directive(line.text).0 {
             "#if" => depth += 1,
+            "#else" if depth == 0 && otherwise.is_some() => return Err(bad(line, "a second #else")),
             "#else" if depth == 0 => otherwise = Some(i),
             "#endif" if depth == 0 => return Ok((otherwise, i)),
             "#endif" => depth -= 1,
@@ -228,146 +283,4 @@ fn matching_end(lines: &[Line], start: usize) -> Result<usize> {
         }
     }
     Err(bad(&lines[start], "#for without #end"))
-}
-
-/// A recursive-descent parser of integer expressions, one method for each level of precedence.
-struct Expression<'a> {
-    names: &'a BTreeMap<String, String>,
-    text: &'a str,
-    at: usize,
-    place: &'a str,
-    unknown_is_zero: bool,
-}
-
-impl Expression<'_> {
-    fn parse(mut self) -> Result<i64> {
-        let value = self.any()?;
-        self.spaces();
-        if self.at < self.text.len() {
-            return Err(self.fail("cannot read the rest"));
-        }
-        Ok(value)
-    }
-
-    fn fail(&self, problem: &str) -> Error {
-        Error::gpu(format!("{}: {problem} of `{}` at column {}", self.place, self.text, self.at + 1))
-    }
-
-    fn spaces(&mut self) {
-        while self.text[self.at..].starts_with(' ') {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        self.spaces();
-        let found = self.text[self.at..].starts_with(token);
-        if found {
-            self.at += token.len();
-        }
-        found
-    }
-
-    fn any(&mut self) -> Result<i64> {
-        let mut value = self.all()?;
-        while self.take("||") {
-            let right = self.all()?;
-            value = i64::from(value != 0 || right != 0);
-        }
-        Ok(value)
-    }
-
-    fn all(&mut self) -> Result<i64> {
-        let mut value = self.comparison()?;
-        while self.take("&&") {
-            let right = self.comparison()?;
-            value = i64::from(value != 0 && right != 0);
-        }
-        Ok(value)
-    }
-
-    fn comparison(&mut self) -> Result<i64> {
-        let left = self.sum()?;
-        for (token, holds) in [
-            ("==", (|a, b| a == b) as fn(i64, i64) -> bool),
-            ("!=", |a, b| a != b),
-            ("<=", |a, b| a <= b),
-            (">=", |a, b| a >= b),
-            ("<", |a, b| a < b),
-            (">", |a, b| a > b),
-        ] {
-            if self.take(token) {
-                let right = self.sum()?;
-                return Ok(i64::from(holds(left, right)));
-            }
-        }
-        Ok(left)
-    }
-
-    fn sum(&mut self) -> Result<i64> {
-        let mut value = self.product()?;
-        loop {
-            if self.take("+") {
-                value += self.product()?;
-            } else if self.take("-") {
-                value -= self.product()?;
-            } else {
-                return Ok(value);
-            }
-        }
-    }
-
-    fn product(&mut self) -> Result<i64> {
-        let mut value = self.unary()?;
-        loop {
-            let divide = if self.take("*") {
-                value *= self.unary()?;
-                continue;
-            } else if self.take("/") {
-                true
-            } else if self.take("%") {
-                false
-            } else {
-                return Ok(value);
-            };
-            let right = self.unary()?;
-            if right == 0 {
-                return Err(self.fail("division by zero in the value"));
-            }
-            value = if divide { value / right } else { value % right };
-        }
-    }
-
-    fn unary(&mut self) -> Result<i64> {
-        self.spaces();
-        if self.text[self.at..].starts_with('!') && !self.text[self.at..].starts_with("!=") {
-            self.at += 1;
-            return Ok(i64::from(self.unary()? == 0));
-        }
-        if self.take("-") {
-            return Ok(-self.unary()?);
-        }
-        if self.take("(") {
-            let value = self.any()?;
-            if !self.take(")") {
-                return Err(self.fail("missing `)` in the value"));
-            }
-            return Ok(value);
-        }
-        self.spaces();
-        let length = self.text[self.at..]
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(self.text.len() - self.at);
-        let word = &self.text[self.at..self.at + length];
-        let value = match self.names.get(word) {
-            Some(text) => text.parse().ok(),
-            None if self.unknown_is_zero && word.starts_with(|c: char| c.is_alphabetic() || c == '_') => {
-                Some(0)
-            }
-            None => word.parse().ok(),
-        };
-        let value = value.ok_or_else(|| self.fail("not an integer or a defined constant in the value"))?;
-        self.at += length;
-        Ok(value)
-    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub usize);
 
-/// Initial values (spec/encoders.md §5).
+/// Initial values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     Zeros,

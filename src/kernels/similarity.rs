@@ -107,11 +107,12 @@ pub fn cosine_similarity_matrix(recording: &mut Recording, a: Tensor, b: Tensor,
     let (rows, columns, depth) = (a.shape.n, b.shape.n, a.shape.c4());
     let (a_unit, _) = normalized(recording, "a", a);
     let (b_unit, _) = normalized(recording, "b", b);
-    let (shader, bindings, immediates, groups) = if recording.facts().texture_kernels() {
+    let (shader, defines, bindings, immediates, groups) = if recording.facts().texture_kernels() {
         let blocks = operand(recording, "a", a_unit, Operand::Blocks);
         let panels = operand(recording, "b", b_unit, Operand::Panels);
         (
             "similarity/cosine_matrix_software",
+            Defines::new(),
             vec![Binding::Texture(blocks), Binding::Texture(panels), Binding::Write(y.slice)],
             vec![depth, rows, columns.div_ceil(4), columns.div_ceil(32)],
             rows.div_ceil(32) * columns.div_ceil(32),
@@ -119,6 +120,7 @@ pub fn cosine_similarity_matrix(recording: &mut Recording, a: Tensor, b: Tensor,
     } else {
         (
             "similarity/cosine_matrix_tiled",
+            Defines::new().with("ROWS_EACH", 4),
             vec![Binding::Read(a_unit.slice), Binding::Read(b_unit.slice), Binding::Write(y.slice)],
             vec![depth, rows, columns, columns.div_ceil(4), columns.div_ceil(64)],
             rows.div_ceil(64) * columns.div_ceil(64),
@@ -126,7 +128,7 @@ pub fn cosine_similarity_matrix(recording: &mut Recording, a: Tensor, b: Tensor,
     };
     recording.dispatch(Dispatch {
         shader,
-        defines: Defines::new().with("ROWS_EACH", 4),
+        defines,
         bindings,
         immediates: immediates.into_iter().map(|v| v as u32).collect(),
         grid: recording.grid(groups as u64),
@@ -167,12 +169,12 @@ pub fn pairwise_features(
             embeddings.shape, features.shape, means.shape
         )));
     }
-    let (name, flops_each) = match similarity {
-        Similarity::Cosine => ("COSINE", 2),
-        Similarity::Euclidean => ("EUCLIDEAN", 3),
-        Similarity::Pearson => ("PEARSON", 4),
+    let defines = Defines::new().with("WORKGROUP", WORKGROUP).with("ASCENDING", ascending);
+    let (defines, flops_each) = match similarity {
+        Similarity::Cosine => (defines, 2),
+        Similarity::Euclidean => (defines.with("EUCLIDEAN", 1), 3),
+        Similarity::Pearson => (defines.with("PEARSON", 1), 4),
     };
-    let defines = Defines::new().with("WORKGROUP", WORKGROUP).with(name, true).with("ASCENDING", ascending);
     let immediates =
         [images, views, embeddings.shape.c4(), embeddings.shape.c, pairs, features.shape.c4() * 4];
     recording.dispatch(Dispatch {

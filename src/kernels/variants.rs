@@ -14,6 +14,7 @@ pub struct Variant {
 }
 
 const TEXTURES: &str = "software: operands in storage textures, one subgroup a workgroup";
+const BUFFERS: &str = "buffers: operands read where they lie";
 const TILES: &str = "tiled: operands in workgroup memory";
 
 /// The variants of every family that has more than one.
@@ -23,8 +24,14 @@ pub fn variants(facts: &Facts) -> Vec<Variant> {
         KernelClass::Discrete => "tiled: large tiles where the shape allows",
         KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
     };
-    let families =
-        [("conv2d", dense), ("contrastive losses", dense), ("similarity", dense), ("matmul", tiles)];
+    let depthwise = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
+    let families = [
+        ("conv2d", dense),
+        ("depthwise conv2d", depthwise),
+        ("contrastive losses", dense),
+        ("similarity", dense),
+        ("matmul", tiles),
+    ];
     families.map(|(family, variant)| Variant { family, variant, reason: reason(facts) }).to_vec()
 }
 

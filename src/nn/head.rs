@@ -1,4 +1,4 @@
-//! Projection heads (spec/encoders.md §4), saved under `projector.`.
+//! Projection heads, saved under `projector.`.
 
 use super::layers::{BatchNorm, Linear, LinearInit, Names, Tracer};
 use crate::graph::Value;

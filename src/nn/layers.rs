@@ -109,7 +109,7 @@ impl Conv {
     }
 }
 
-/// Initial weights and biases of a linear layer (spec/encoders.md §5).
+/// Initial weights and biases of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LinearInit {
     /// Both U(−1/√I, 1/√I).

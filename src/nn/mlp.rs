@@ -39,7 +39,7 @@ impl Mlp {
     }
 }
 
-/// DeepSets (Zaheer et al., NeurIPS 2017) as EncoderMI-S uses it (spec/encodermi.md §6).
+/// DeepSets (Zaheer et al., NeurIPS 2017) as EncoderMI-S uses it.
 ///
 /// φ: three layers x ← tanh(Γx + b − Λ·max_set x); pooling: maximum beside mean; ρ: dropout, linear, tanh, dropout, linear.
 #[derive(Clone, Debug)]
@@ -95,8 +95,8 @@ impl DeepSets {
     }
 }
 
-/// The point-cloud network of the public DeepSets code, on points of three coordinates (spec/encodermi.md §6,
-/// `compat: deepsets`): three times x ← tanh(W(x − max_set x) + b), maximum over the set, dropout, linear, tanh, dropout, linear.
+/// The point-cloud network of the public DeepSets code, on points of three coordinates (`--compat deepsets`):
+/// three times x ← tanh(W(x − max_set x) + b), maximum over the set, dropout, linear, tanh, dropout, linear.
 #[derive(Clone, Debug)]
 pub struct PointSets {
     phi: Vec<Linear>,

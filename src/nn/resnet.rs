@@ -97,7 +97,7 @@ struct Block {
     downsample: Option<(Conv, BatchNorm)>,
 }
 
-/// N(0, 2/fan_out), fan_out = O·k² (spec/encoders.md §5).
+/// N(0, 2/fan_out), fan_out = O·k².
 fn kaiming(o: usize, kernel: usize) -> Init {
     Init::Normal((2.0 / (o * kernel * kernel) as f64).sqrt())
 }

@@ -115,8 +115,8 @@ impl Encoder {
     }
 }
 
-/// A program for one batch, replayed over all.
-struct Pass {
+/// A program for one batch of images, replayed over all.
+pub struct Pass {
     program: Program,
     images: GpuImages,
     features: Buffer,
@@ -125,7 +125,11 @@ struct Pass {
 }
 
 impl Pass {
-    fn new(gpu: &Gpu, encoder: &Encoder, set: &ImageSet, views: &Views, images: usize) -> Result<Pass> {
+    /// Plans and compiles the pass of `encoder` over batches of `images` images of the size of those in `set`.
+    ///
+    /// # Errors
+    /// Tensors over the adapter's limits, before anything large is allocated.
+    pub fn new(gpu: &Gpu, encoder: &Encoder, set: &ImageSet, views: &Views, images: usize) -> Result<Pass> {
         let rows = images * views.count;
         let size = encoder.model.config.size;
         let store = GpuImages::streaming(gpu, set.height, set.width, images)?;
@@ -163,7 +167,12 @@ impl Pass {
         Ok(Pass { program, images: store, features, row, views: views.count })
     }
 
-    fn run(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<Vec<f32>> {
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Features `[indices, views, feature_dim]` of at most a batch of images.
+    pub fn run(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<Vec<f32>> {
         self.images.choose(gpu, set, indices)?;
         self.program.submit(gpu);
         let shape = Shape::matrix(indices.len() * self.views, self.row.c);

@@ -9,7 +9,7 @@ mod run;
 mod simclr;
 
 pub use config::{BatchNormScope, CONFIG_FILE, Method, PretrainConfig, SimclrConfig};
-pub use encode::{Encoder, Views};
+pub use encode::{Encoder, Pass, Views};
 pub use images::GpuImages;
 pub use model::{EncoderConfig, Model, Values, Weights};
 pub use run::{Outcome, Progress, RunOptions, pretrain_simclr};

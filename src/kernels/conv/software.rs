@@ -170,7 +170,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let u = |v: usize| v as u32;
     recording.dispatch(Dispatch {
         shader: "conv/grad_weight",
-        defines: Defines::new(),
+        defines: Defines::new().with("WHOLE_LINES", out_w % 4 == 0),
         bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(partial)],
         immediates: vec![
             u(images),

@@ -1,0 +1,175 @@
+//! `contraleak bench`: how fast this machine is.
+
+use std::fmt::Display;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{Global, output, progress};
+use crate::Result;
+use crate::experiment::bench::{self, EncodeOptions, KernelsOptions, LossOptions, Scale, StepOptions};
+use crate::gpu::{Gpu, GpuOptions};
+use crate::nn::{Architecture, Stem};
+use crate::train::EncoderConfig;
+
+/// Measure throughput: training steps, encoding, the loss, every kernel, bare launches
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Figures are medians. A software adapter shares the CPU with whatever else runs.
+
+Examples:
+  contraleak bench step --arch resnet18 --stem cifar --batch 32 --profile
+  contraleak bench kernels --filter conv2d --json")]
+pub struct Args {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum BenchCommand {
+    Step(StepArgs),
+    Encode(EncodeArgs),
+    Loss(LossArgs),
+    Kernels(KernelsArgs),
+    Dispatch(DispatchArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct EncoderArgs {
+    /// Architecture: resnet18 or resnet50
+    #[arg(long, value_name = "NAME", default_value = "resnet18")]
+    arch: Architecture,
+    /// First layers: cifar or imagenet
+    #[arg(long, value_name = "NAME", default_value = "cifar")]
+    stem: Stem,
+    /// Channels of the first stage
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    width: usize,
+    /// Side of the images in pixels [default: 32 for the cifar stem, 224 for the imagenet stem]
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+}
+
+impl EncoderArgs {
+    fn config(&self) -> EncoderConfig {
+        let usual = if self.stem == Stem::Cifar { 32 } else { 224 };
+        EncoderConfig {
+            arch: self.arch,
+            stem: self.stem,
+            width: self.width,
+            size: self.size.unwrap_or(usual),
+        }
+    }
+}
+
+/// Time whole SimCLR steps: two views of each image, forward, NT-Xent, backward, Adam
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak bench step --arch resnet18 --stem cifar --batch 32
+  contraleak bench step --width 16 --batch 64 --steps 20 --profile --json")]
+struct StepArgs {
+    #[command(flatten)]
+    encoder: EncoderArgs,
+    /// Images a step; twice as many views
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    batch: usize,
+    /// Timed steps, each waited for
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    steps: usize,
+    /// Steps before the clock starts
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warm_up: usize,
+    /// Also show where the time goes by kernel
+    #[arg(long)]
+    profile: bool,
+}
+
+/// Time an encoder in evaluation mode, from images to features
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak bench encode --arch resnet18 --stem cifar --batch 100
+  contraleak bench encode --arch resnet50 --stem imagenet --batch 16 --json")]
+struct EncodeArgs {
+    #[command(flatten)]
+    encoder: EncoderArgs,
+    /// Images a submit
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Timed batches
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Also show where the time goes by kernel
+    #[arg(long)]
+    profile: bool,
+}
+
+/// Time NT-Xent and its gradient alone, and the memory that they take
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak bench loss
+  contraleak bench loss --rows 1024 --dim 128 --temperature 0.1 --json")]
+struct LossArgs {
+    /// Projections: two for each image
+    #[arg(long, value_name = "N", default_value_t = 16384)]
+    rows: usize,
+    /// Values of a projection
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    dim: usize,
+    #[arg(long, value_name = "T", default_value_t = 0.5)]
+    temperature: f32,
+    /// Timed runs
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+}
+
+/// Time every kernel at the shapes of the published encoders, against this adapter's measured roofline
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak bench kernels
+  contraleak bench kernels --filter batch_norm --json")]
+struct KernelsArgs {
+    /// Only kernels whose name, shape or shader contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Timed runs of each
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+}
+
+/// Time bare launches, submits and read-backs
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  contraleak bench dispatch
+  contraleak bench dispatch --json")]
+struct DispatchArgs {}
+
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let gpu = Gpu::open(&GpuOptions::default())?;
+    let spinner = progress::spinner("measuring");
+    match &args.command {
+        BenchCommand::Step(args) => {
+            let &StepArgs { batch, steps, warm_up, profile, .. } = args;
+            let options = StepOptions { encoder: args.encoder.config(), batch, warm_up, steps, profile };
+            show(&bench::step(&gpu, &options)?, global)
+        }
+        BenchCommand::Encode(args) => {
+            let &EncodeArgs { batch, runs, profile, .. } = args;
+            let encoder = args.encoder.config();
+            let options = EncodeOptions { encoder, batch: batch as usize, warm_up: 2, runs, profile };
+            show(&bench::encode(&gpu, &options)?, global)
+        }
+        BenchCommand::Loss(args) => {
+            let &LossArgs { rows, dim, temperature, runs } = args;
+            show(&bench::loss(&gpu, &LossOptions { rows, dim, temperature, runs })?, global)
+        }
+        BenchCommand::Kernels(args) => {
+            let KernelsArgs { filter, runs } = args;
+            let options = KernelsOptions { filter: filter.clone(), runs: *runs, scale: Scale::published() };
+            show(&bench::kernels(&gpu, &options, |name| spinner.set_message(name.to_string()))?, global)
+        }
+        BenchCommand::Dispatch(DispatchArgs {}) => show(&bench::dispatch(&gpu)?, global),
+    }
+}
+
+fn show(report: &(impl Display + Serialize), global: &Global) -> Result<()> {
+    if global.json { output::json(report) } else { output::text(&report.to_string()) }
+}
