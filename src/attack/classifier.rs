@@ -104,6 +104,9 @@ impl Architecture {
     }
 }
 
+/// Changes the rows of a batch in place, given a key of that batch.
+pub type Augment<'a> = dyn Fn(&mut [f32], Key) + 'a;
+
 /// A trained classifier on the GPU.
 pub struct Classifier {
     architecture: Architecture,
@@ -128,7 +131,7 @@ impl Classifier {
         training: &Training,
         rows: &[f32],
         labels: &[u32],
-        augment: Option<&dyn Fn(&mut [f32], Key)>,
+        augment: Option<&Augment>,
     ) -> Result<Classifier> {
         let width = architecture.row();
         if labels.is_empty() || rows.len() != labels.len() * width || training.batch == 0 {
@@ -308,13 +311,7 @@ impl<'a> Session<'a> {
         Ok(Session { classifier, training, step, rows, labels, samples, loss, full, partial, batch })
     }
 
-    fn run(
-        &self,
-        gpu: &Gpu,
-        rows: &[f32],
-        labels: &[u32],
-        augment: Option<&dyn Fn(&mut [f32], Key)>,
-    ) -> Result<()> {
+    fn run(&self, gpu: &Gpu, rows: &[f32], labels: &[u32], augment: Option<&Augment>) -> Result<()> {
         let width = self.classifier.architecture.row();
         let key = Key::from_seed(self.training.seed);
         let mut under_way = VecDeque::new();

@@ -149,7 +149,7 @@ impl<'a> SimclrTrainer<'a> {
         Ok(())
     }
 
-    /// Asks for the ring of losses; step s lies at s % [`LOSS_RING`].
+    /// Asks for the ring of the last 64 losses; that of step s, counted from 0, lies at s % 64.
     pub fn losses_later(&self) -> Result<Pending> {
         self.gpu.read_later(&self.losses, 0, LOSS_RING * 4)
     }

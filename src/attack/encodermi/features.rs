@@ -36,7 +36,7 @@ pub fn membership_features(
     similarity: Similarity,
 ) -> Result<MembershipFeatures> {
     let image = views * dim;
-    if views < 2 || dim == 0 || embeddings.len() % image != 0 {
+    if views < 2 || dim == 0 || !embeddings.len().is_multiple_of(image) {
         return Err(Error::shape(format!(
             "membership features: {} numbers are not images of {views} views (at least 2) of {dim} numbers",
             embeddings.len()
