@@ -204,7 +204,7 @@ fn v_s_and_t_see_the_level_and_nothing_where_nothing_is() {
     }
 }
 
-/// spec/encodermi.md §6, "Why a correction is needed".
+/// The published pipeline standardises each set, which removes the level that members differ in.
 #[test]
 fn the_published_point_cloud_pipeline_cannot_see_a_change_of_scale() {
     let (members, others) = (features(32, 0.8, 0.1, 0.03, 1), features(32, 0.8, 0.1, 0.03, 1));

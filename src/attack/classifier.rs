@@ -16,9 +16,9 @@ use std::collections::VecDeque;
 pub enum Architecture {
     /// Fully connected; widths from input to classes.
     Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit },
-    /// A row is a set of scalars (spec/encodermi.md §6).
+    /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
-    /// A row is a set of points of three coordinates (spec/encodermi.md §6, `compat: deepsets`).
+    /// A row is a set of points of three coordinates ( `compat: deepsets`).
     PointSets { elements: usize, width: usize, dropout: f32 },
 }
 

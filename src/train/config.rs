@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Over which views batch norm takes its statistics (spec/encoders.md §9).
+/// Over which views batch norm takes its statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNormScope {
@@ -83,7 +83,7 @@ const MOST_STEPS: u64 = u32::MAX as u64;
 pub const CONFIG_FILE: &str = "config.toml";
 
 impl SimclrConfig {
-    /// The preset `emi-simclr` of spec/encoders.md §12 for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
+    /// The preset `emi-simclr` (EncoderMI with SimCLR) for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
     /// each view, Adam with 1e-3 and weight decay 1e-6 at a constant rate.
     pub fn emi_simclr(
         encoder: EncoderConfig,

@@ -1,4 +1,4 @@
-//! Membership features: similarities of all pairs of an image's views (spec/encodermi.md §3).
+//! Membership features: similarities of all pairs of an image's views.
 
 use crate::gpu::{Gpu, Program, Recording};
 use crate::kernels::similarity::{Similarity, pairwise_features};

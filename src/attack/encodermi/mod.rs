@@ -1,7 +1,7 @@
 //! EncoderMI: membership inference against image encoders (H. Liu, J. Jia, W. Qu, N. Z. Gong, ACM CCS 2021).
 //!
 //! An encoder that overfits its pre-training images maps two augmented views of a member to more similar
-//! vectors than two views of a non-member. Pipeline (section 4; spec/encodermi.md §2): n views of each image, their
+//! vectors than two views of a non-member. Pipeline (section 4): n views of each image, their
 //! n(n−1)/2 similarities, and a classifier of those that was trained on a shadow encoder's members and
 //! non-members: a vector network (V), a set network (S), or a threshold on the mean (T).
 

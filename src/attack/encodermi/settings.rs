@@ -43,7 +43,7 @@ impl FromStr for Variant {
     }
 }
 
-/// EncoderMI-V (spec/encodermi.md §5).
+/// EncoderMI-V.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VectorSettings {
@@ -61,7 +61,7 @@ impl Default for VectorSettings {
     }
 }
 
-/// EncoderMI-S (spec/encodermi.md §6).
+/// EncoderMI-S.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SetSettings {

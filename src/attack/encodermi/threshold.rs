@@ -1,4 +1,4 @@
-//! EncoderMI-T: a threshold on the mean similarity (spec/encodermi.md §7).
+//! EncoderMI-T: a threshold on the mean similarity.
 
 use crate::{Error, Result};
 
