@@ -18,7 +18,7 @@ pub enum Architecture {
     Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit },
     /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
-    /// A row is a set of points of three coordinates ( `compat: deepsets`).
+    /// A row is a set of points of three coordinates (`compat: deepsets`).
     PointSets { elements: usize, width: usize, dropout: f32 },
 }
 

@@ -5,7 +5,9 @@
 
 mod recipe;
 
-pub use recipe::{CIFAR10, CLIP, IMAGENET, NO_NORMALISATION, RandomCrop, Recipe, STL10};
+pub use recipe::{
+    CIFAR10, CLIP, Constants, IMAGENET, NO_NORMALISATION, RandomCrop, Recipe, STL10, normalization_named,
+};
 
 use crate::gpu::{Recording, Slice};
 use crate::kernels::Tensor;

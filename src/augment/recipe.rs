@@ -294,3 +294,35 @@ fn fallback_crop(height: usize, width: usize, (low, high): (f64, f64)) -> [usize
     let (crop_height, crop_width) = (crop_height.clamp(1, height), crop_width.clamp(1, width));
     [(height - crop_height) / 2, (width - crop_width) / 2, crop_height, crop_width]
 }
+
+/// Channel means and standard deviations.
+pub type Constants = ([f64; 3], [f64; 3]);
+
+/// Constants by name, or written out as `m,m,m/s,s,s`.
+///
+/// # Errors
+/// [`Error::Usage`] for an unknown name, or numbers that are not three finite means and three positive deviations.
+pub fn normalization_named(text: &str) -> Result<Constants> {
+    let three = |part: &str| -> Option<[f64; 3]> {
+        let numbers: Option<Vec<f64>> = part.split(',').map(|n| n.trim().parse().ok()).collect();
+        numbers?.try_into().ok()
+    };
+    match (text, text.split_once('/')) {
+        ("cifar10", _) => Ok(CIFAR10),
+        ("stl10", _) => Ok(STL10),
+        ("imagenet", _) => Ok(IMAGENET),
+        ("clip", _) => Ok(CLIP),
+        ("none", _) => Ok(NO_NORMALISATION),
+        (_, Some((mean, std))) => match (three(mean), three(std)) {
+            (Some(mean), Some(std))
+                if mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| *s > 0.0 && s.is_finite()) =>
+            {
+                Ok((mean, std))
+            }
+            _ => Err(Error::usage(format!(
+                "normalization `{text}`: expected three means, a slash and three positive deviations, e.g. .5,.5,.5/.25,.25,.25"
+            ))),
+        },
+        _ => Err(Error::unknown("normalization", text, &["cifar10", "stl10", "imagenet", "clip", "none"])),
+    }
+}

@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Global, interrupt, output, progress};
 use crate::attack::encodermi::{Settings, Variant, similarity_named};
-use crate::augment::Recipe;
+use crate::augment::{Recipe, normalization_named};
 use crate::data;
 use crate::experiment::encodermi::{Audit, Sets};
 use crate::experiment::load::{Hints, Loaded, load_encoder};
@@ -76,15 +76,21 @@ struct EncoderMiArgs {
     /// Epochs of V's network
     #[arg(long, value_name = "N", default_value_t = 300)]
     vector_epochs: u64,
-    /// Epochs of S's network
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    set_epochs: u64,
+    /// Epochs of S's network [default: 300; 1000 with --compat deepsets]
+    #[arg(long, value_name = "N")]
+    set_epochs: Option<u64>,
     /// Published artefacts to reproduce: deepsets, grid501
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     compat: Vec<String>,
     /// Runs of the shuffled-labels control
     #[arg(long, default_value_t = 5, value_name = "N")]
     shuffles: u32,
+    /// How images are normalised for encoder files that do not say it: cifar10, stl10, imagenet, clip, none, or m,m,m/s,s,s
+    #[arg(long, value_name = "NAME")]
+    normalization: Option<String>,
+    /// Side of the views in pixels [default: what the encoder was trained with, or that of the images]
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Architecture of encoder files that do not say it
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
@@ -92,6 +98,7 @@ struct EncoderMiArgs {
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
     // TOML numbers, in config.toml, have a sign.
+    /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
@@ -107,23 +114,38 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     let settings = settings(args)?;
     let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<BTreeSet<Variant>>>()?;
     let base = Recipe::named(&args.augment)?;
-    let specs = [&args.members, &args.non_members, &args.shadow_members, &args.shadow_non_members];
-    let [a, b, c, d] = specs.map(|spec| data::open(spec));
-    let sets = Sets::new([a?, b?, c?, d?])?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    if base.crop.is_none() {
+        return Err(Error::usage(format!(
+            "{}: its views are all alike; choose a random recipe such as moco-cifar",
+            args.augment
+        )));
+    }
     let hints = Hints {
         arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?,
         stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?,
-        width: None,
-        size: sets.members.width.max(sets.members.height),
+        normalization: args.normalization.as_deref().map(normalization_named).transpose()?,
+        size: args.size,
     };
-    let target = load_encoder(&gpu, &args.target, "target", &hints)?;
-    let shadow = load_encoder(&gpu, &args.shadow, "shadow", &hints)?;
-    let base = base.sized(hints.size);
-    let recipe = |loaded: &Loaded| {
-        let n = loaded.normalization.unwrap_or_else(|| sets.members.normalization());
-        base.clone().normalised((n.mean.map(f64::from), n.std.map(f64::from)))
-    };
+    output::check_folder(&args.out)?;
+    let specs = [&args.members, &args.non_members, &args.shadow_members, &args.shadow_non_members];
+    let [a, b, c, d] = specs.map(|spec| data::open(spec));
+    let sets = [a?, b?, c?, d?];
+    let (member_hash, shadow_hash) = (sets[0].content_hash(), sets[2].content_hash());
+    let notes: Vec<String> = sets.iter().flat_map(|set| set.notes.clone()).collect();
+    let sets = Sets::new(sets)?;
+    let gpu = Gpu::open(&GpuOptions::default())?;
+    let side = sets.members.width.max(sets.members.height);
+    let target = load_encoder(&gpu, &args.target, "target", side, &hints)?;
+    let shadow = load_encoder(&gpu, &args.shadow, "shadow", side, &hints)?;
+    if target.summary.checkpoint_hash == shadow.summary.checkpoint_hash {
+        return Err(Error::usage(format!(
+            "--target {} and --shadow {} are the same encoder; the shadow is one of your own, trained on the shadow members",
+            args.target.display(),
+            args.shadow.display()
+        )));
+    }
+    let recipe =
+        |loaded: &Loaded| base.clone().sized(loaded.encoder.config().size).normalised(loaded.normalization);
     let audit = Audit {
         target: &target.encoder,
         shadow: &shadow.encoder,
@@ -146,6 +168,17 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     results.encoder = target.summary;
     results.other_encoders = vec![shadow.summary];
     results.commands = vec![command_line()];
+    results.warnings.extend(notes);
+    for (role, flag, said, given) in [
+        ("target", "--members", target.data_hash, member_hash),
+        ("shadow", "--shadow-members", shadow.data_hash, shadow_hash),
+    ] {
+        if said.is_some_and(|said| said != given) {
+            results.warnings.push(format!(
+                "The {role} encoder's file says that it was trained on other images than {flag} names: membership labels may be wrong."
+            ));
+        }
+    }
     let sets_config = serde_json::json!({
         "target": args.target, "shadow": args.shadow, "members": args.members, "non_members": args.non_members,
         "shadow_members": args.shadow_members, "shadow_non_members": args.shadow_non_members,
@@ -170,19 +203,29 @@ fn settings(args: &EncoderMiArgs) -> Result<Settings> {
             args.views
         )));
     }
-    for (name, epochs) in [("vector-epochs", args.vector_epochs), ("set-epochs", args.set_epochs)] {
+    for (name, epochs) in
+        [("vector-epochs", args.vector_epochs), ("set-epochs", args.set_epochs.unwrap_or(1))]
+    {
         if epochs == 0 {
             return Err(Error::usage(format!("{name}: expected at least 1, found 0")));
         }
     }
     settings.vector.epochs = args.vector_epochs;
-    settings.set.epochs = args.set_epochs;
     for name in &args.compat {
         match name.as_str() {
-            "deepsets" => settings.compat_deepsets = true,
+            "deepsets" => (settings.compat_deepsets, settings.set.epochs) = (true, 1000),
             "grid501" => settings.compat_grid501 = true,
             _ => return Err(Error::unknown("compat switch", name, &["deepsets", "grid501"])),
         }
+    }
+    if matches!(args.shuffles, 1 | 2) {
+        return Err(Error::usage(format!(
+            "shuffles: expected 0 or at least 3 runs, found {}; fewer say nothing about their mean",
+            args.shuffles
+        )));
+    }
+    if let Some(epochs) = args.set_epochs {
+        settings.set.epochs = epochs;
     }
     Ok(settings)
 }

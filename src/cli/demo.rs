@@ -22,12 +22,14 @@ pub struct Args {
     /// Folder for encoders and results
     #[arg(long, default_value = "runs/demo", value_name = "DIR")]
     out: PathBuf,
+    /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
+    output::check_folder(&args.out)?;
     let gpu = Gpu::open(&GpuOptions::default())?;
     let mut screen = Screen { bar: progress::spinner("demo"), start: Instant::now() };
     let finding = demo::run(&gpu, &args.out, args.seed, &mut screen)?;

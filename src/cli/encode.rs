@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
 use super::{Global, interrupt, output, progress};
-use crate::augment::Recipe;
+use crate::augment::{Recipe, normalization_named};
 use crate::data;
 use crate::experiment::load::{Hints, load_encoder};
 use crate::files::write_bytes_atomic;
@@ -38,12 +38,19 @@ pub struct Args {
     /// Recipe of the views
     #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
     augment: String,
+    /// How images are normalised for a file that does not say it: cifar10, stl10, imagenet, clip, none, or m,m,m/s,s,s
+    #[arg(long, value_name = "NAME")]
+    normalization: Option<String>,
+    /// Side of the images in pixels [default: what the encoder was trained with, or that of the images]
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Architecture of a file that does not say it
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// Stem of a file that does not say it
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
+    /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -61,23 +68,23 @@ struct Report {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     let start = std::time::Instant::now();
-    let set = data::open(&args.data)?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
     let hints = Hints {
         arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?,
         stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?,
-        width: None,
-        size: set.width.max(set.height),
+        normalization: args.normalization.as_deref().map(normalization_named).transpose()?,
+        size: args.size,
     };
-    let loaded = load_encoder(&gpu, &args.encoder, "encoder", &hints)?;
-    let normalization = loaded.normalization.unwrap_or_else(|| set.normalization());
-    let constants = (normalization.mean.map(f64::from), normalization.std.map(f64::from));
-    let recipe = match args.views {
-        Some(_) => Recipe::named(&args.augment)?.sized(hints.size),
-        None => Recipe::plain(hints.size),
-    };
-    let views =
-        Views { recipe: recipe.normalised(constants), count: args.views.unwrap_or(1), seed: args.seed };
+    let named = Recipe::named(&args.augment)?;
+    if let Some(folder) = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        output::check_folder(folder)?;
+    }
+    let set = data::open(&args.data)?;
+    let gpu = Gpu::open(&GpuOptions::default())?;
+    let loaded = load_encoder(&gpu, &args.encoder, "encoder", set.width.max(set.height), &hints)?;
+    let size = loaded.encoder.config().size;
+    let recipe = if args.views.is_some() { named.sized(size) } else { Recipe::plain(size) };
+    let recipe = recipe.normalised(loaded.normalization);
+    let views = Views { recipe, count: args.views.unwrap_or(1), seed: args.seed };
     let all: Vec<usize> = (0..set.len()).collect();
     let bar = progress::bar(all.len() as u64, "encoding", "images");
     let features = loaded.encoder.features(&gpu, &set, &all, &views, |images| {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Global;
 use crate::experiment::report::{Results, decimal};
+use crate::files::write_bytes_atomic;
 use crate::{Error, Result};
 
 const STDOUT: &str = "standard output";
@@ -60,6 +61,17 @@ pub fn bytes(bytes: u64) -> String {
     }
     let decimals = if value.fract() == 0.0 { 0 } else { 1 };
     format!("{value:.decimals$} {unit}")
+}
+
+/// Makes `folder` and finds out now, before hours of work, whether files can be written into it.
+///
+/// # Errors
+/// [`Error::Io`] naming the folder, the cause and what to do.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    create_folder(folder)?;
+    let probe = folder.join(".contraleak-probe");
+    write_bytes_atomic(&probe, b"")?;
+    std::fs::remove_file(&probe).map_err(|error| Error::io(&probe, error))
 }
 
 /// Makes `folder` and those above it unless they exist.

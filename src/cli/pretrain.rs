@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder; its own settings hold
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
     resume: Option<PathBuf>,
     /// Encoder: resnet18 or resnet50
     #[arg(long, default_value = "resnet18", value_name = "NAME")]
@@ -52,6 +52,7 @@ pub struct Args {
     /// Images in a step; each gives two views
     #[arg(long, default_value_t = 64)]
     batch: usize,
+    /// Passes over the images
     #[arg(long, default_value_t = 100)]
     epochs: u64,
     /// Temperature of NT-Xent
@@ -66,8 +67,10 @@ pub struct Args {
     /// adam, adamw, sgd or lars
     #[arg(long, default_value = "adam", value_name = "NAME")]
     optimizer: String,
+    /// Base rate of the schedule
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
+    /// Added to the gradient (adam, sgd, lars) or apart from it (adamw)
     #[arg(long, default_value_t = 1e-6)]
     weight_decay: f64,
     /// const, cosine, step(E,…), warmup(STEPS)+cosine, …
@@ -76,6 +79,7 @@ pub struct Args {
     /// Recipe of the views
     #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
     augment: String,
+    /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Steps between checkpoints [default: one every half minute]

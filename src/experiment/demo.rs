@@ -52,7 +52,7 @@ fn simclr(recipe: Recipe, seed: u64) -> SimclrConfig {
 /// the report into `folder`.
 pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<Finding> {
     let start = Instant::now();
-    let spec = format!("synthetic-faces:count={},size={SIZE},seed={seed}", 4 * GROUP + GROUP);
+    let spec = format!("synthetic-faces:count={},size={SIZE},seed={seed}", 5 * GROUP);
     tell.stage("drawing faces");
     let set = data::open(&spec)?;
     let split = encodermi_split(&EncoderMiPool::Custom { images: set.len(), proportions: [0.2; 5] }, seed)?;
@@ -89,6 +89,9 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
             Error::Interrupted(_) => Error::Interrupted(format!(
                 "stopped while pre-training the {role} encoder; go on with: contraleak demo --out {} --seed {demo_seed}",
                 folder.display()
+            )),
+            Error::Usage(problem) => Error::Usage(format!(
+                "{problem}\n(the folder holds a demo with other settings: delete it, or choose another with --out)"
             )),
             other => other,
         })?;

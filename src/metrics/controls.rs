@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, LEVEL, Trials};
+use super::special::beta_regularized;
 use super::{MembershipMetrics, Proportion};
 
 /// A number with its interval, if it has one.
@@ -108,7 +109,22 @@ impl Control {
             tpr_at_1_percent_fpr: mean(&|m| m.tpr_at(1e-2).map(|r| r.rate.value)),
             auc_99,
             at_chance: auc_99.map(|interval| interval.contains(0.5)),
-            p_value: None,
+            p_value: mean_p_value(&aucs, 0.5),
         })
     }
+}
+
+/// Two-sided p-value of Student's t test that the mean of `values` is `expected`; `None` for fewer than two.
+fn mean_p_value(values: &[f64], expected: f64) -> Option<f64> {
+    let n = values.len() as f64;
+    if values.len() < 2 {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    if variance == 0.0 {
+        return Some(f64::from(u8::from(mean == expected)));
+    }
+    let (t2, degrees) = ((mean - expected).powi(2) * n / variance, n - 1.0);
+    Some(beta_regularized(degrees / (degrees + t2), degrees / 2.0, 0.5))
 }

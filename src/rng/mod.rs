@@ -38,6 +38,8 @@ pub enum Stream {
     Shuffle = 9,
     /// Bootstrap resamples of metrics.
     Bootstrap = 10,
+    /// Augmentation of views that an encoder is asked about, which are never those that it was trained on.
+    Query = 11,
 }
 
 /// A key of the generator: of a run ([`Key::from_seed`]) or of one stream of it ([`Key::stream`]).

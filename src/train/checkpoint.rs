@@ -57,7 +57,9 @@ pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let (values, state) = trainer.download()?;
     let step = trainer.step_count();
-    for (name, values) in &values {
+    let moments = state.iter().enumerate().map(|(i, s)| (format!("optimizer state {i}"), s));
+    let moments: Vec<(String, &Vec<f32>)> = moments.collect();
+    for (name, values) in values.iter().chain(moments.iter().map(|(name, s)| (name, *s))) {
         if let Some(value) = values.iter().find(|value| !value.is_finite()) {
             return Err(Error::Diverged(format!(
                 "{name} became {value} at step {step}; try a lower learning rate or a higher temperature"

@@ -65,7 +65,13 @@ impl PretrainConfig {
     /// A missing file, or the line and key that is not understood.
     pub fn read(folder: &Path) -> Result<PretrainConfig> {
         let path = folder.join(CONFIG_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::usage(format!(
+                "{}: holds no run (no {CONFIG_FILE}); start one with contraleak pretrain --data SPEC --out {0}",
+                folder.display()
+            )),
+            _ => Error::io(&path, e),
+        })?;
         toml::from_str(&text).map_err(|e| Error::data(path.display(), e.to_string().trim_end()))
     }
 

@@ -144,7 +144,7 @@ impl Pass {
         let rows = images * views.count;
         let size = encoder.model.config.size;
         let store = GpuImages::streaming(gpu, set.height, set.width, images)?;
-        let key = Key::from_seed(views.seed).stream(Stream::Augment, 0);
+        let key = Key::from_seed(views.seed).stream(Stream::Query, 0);
         let step = gpu.buffer_with("step", &[StepState { augment_key: key.0, ..StepState::default() }])?;
         let features = gpu.buffer("features", Shape::matrix(rows, encoder.feature_dim()).bytes())?;
 

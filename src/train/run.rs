@@ -1,7 +1,7 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
 use super::checkpoint;
-use super::config::{CONFIG_FILE, PretrainConfig};
+use super::config::{BatchNormScope, CONFIG_FILE, PretrainConfig};
 use super::simclr::{LOSS_RING, SimclrTrainer};
 use crate::data::{ImageSet, Normalization};
 use crate::files::write_bytes_atomic;
@@ -87,7 +87,7 @@ pub fn pretrain_simclr(
         same_run(folder, &options.config)?;
     } else if folder.join(ENCODER).exists() || !checkpoint::list(folder)?.is_empty() {
         return Err(Error::usage(format!(
-            "{}: holds a run already; add --resume to go on with it, or choose another folder",
+            "{0}: holds a run already; go on with it by contraleak pretrain --resume {0}, or choose another folder",
             folder.display()
         )));
     }
@@ -99,6 +99,7 @@ pub fn pretrain_simclr(
     let mut saved = (first, Instant::now());
     let mut window: Option<(u64, Pending)> = None;
     let mut read_from = first;
+    let mut asked = first;
     let total = trainer.total_steps();
     while trainer.step_count() < total {
         if progress.stop() {
@@ -112,12 +113,13 @@ pub fn pretrain_simclr(
         }
         trainer.step()?;
         let step = trainer.step_count();
-        if step - read_from >= LOSS_RING / 2 {
+        if step - asked >= LOSS_RING / 2 {
             if let Some((upto, pending)) = window.take() {
                 metrics.take(gpu, &trainer, pending, read_from, upto, progress)?;
                 read_from = upto;
             }
             window = Some((step, trainer.losses_later()?));
+            asked = step;
         }
         let due = options
             .checkpoint_every
@@ -126,11 +128,12 @@ pub fn pretrain_simclr(
             settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
             checkpoint::save(folder, &trainer)?;
             saved = (step, Instant::now());
+            asked = step;
         }
     }
     settle(gpu, &trainer, &mut window, &mut read_from, &mut metrics, progress)?;
     checkpoint::save(folder, &trainer)?;
-    let (encoder, encoder_sha256) = save_encoder(folder, &trainer)?;
+    let (encoder, encoder_sha256) = save_encoder(folder, &trainer, &options.config)?;
     Ok(Outcome {
         steps: trainer.step_count(),
         steps_here: trainer.step_count() - first,
@@ -269,11 +272,14 @@ impl Metrics {
     }
 }
 
-fn save_encoder(folder: &Path, trainer: &SimclrTrainer) -> Result<(PathBuf, String)> {
+fn save_encoder(folder: &Path, trainer: &SimclrTrainer, run: &PretrainConfig) -> Result<(PathBuf, String)> {
     let config = trainer.config();
     let (values, _) = trainer.download()?;
-    let state = StateDict::of_parameters(&trainer.model().parameters, &values, trainer.step_count() as i64)?;
-    let json = serde_json::to_value(config).map_err(|e| Error::usage(format!("configuration: {e}")))?;
+    // Running statistics move once for each pass.
+    let passes = if config.batch_norm == BatchNormScope::PerView { 2 } else { 1 };
+    let updates = trainer.step_count() as i64 * passes;
+    let state = StateDict::of_parameters(&trainer.model().parameters, &values, updates)?;
+    let json = serde_json::to_value(run).map_err(|e| Error::usage(format!("configuration: {e}")))?;
     let metadata = EncoderMetadata {
         arch: config.encoder.arch.to_string(),
         stem: config.encoder.stem.to_string(),

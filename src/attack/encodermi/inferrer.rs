@@ -199,13 +199,13 @@ fn set(settings: &Settings, seed: u64) -> (Architecture, Training) {
     (Architecture::DeepSets { elements: settings.pairs(), width: s.width, dropout: s.dropout }, training)
 }
 
-/// Network and training of S in the public pipeline: 1,000 epochs, ε = 1e-3, rate × 0.1 every 400 epochs, last batch dropped.
+/// Network and training of S in the public pipeline: ε = 1e-3, rate × 0.1 every 400 epochs, a partial last batch dropped.
 fn point_set(settings: &Settings, seed: u64) -> (Architecture, Training) {
     let s = &settings.set;
     let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-3, weight_decay: s.weight_decay };
     let training = Training {
         batch: s.batch,
-        epochs: 1000,
+        epochs: s.epochs,
         learning_rate: s.learning_rate,
         decay_every: Some(400),
         optimizer,

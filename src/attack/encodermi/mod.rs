@@ -12,5 +12,5 @@ mod threshold;
 
 pub use features::{MembershipFeatures, membership_features};
 pub use inferrer::{Inference, Inferrer};
-pub use settings::{SetSettings, Settings, Variant, VectorSettings, similarity_named};
+pub use settings::{SetSettings, Settings, Variant, VectorSettings, similarity_name, similarity_named};
 pub use threshold::{Threshold, exact_threshold, grid501_threshold};

@@ -95,7 +95,7 @@ impl Default for SetSettings {
 pub struct Settings {
     /// n, the views of each image.
     pub views: usize,
-    #[serde(with = "similarity_name")]
+    #[serde(with = "by_name")]
     pub similarity: Similarity,
     pub vector: VectorSettings,
     pub set: SetSettings,
@@ -128,6 +128,11 @@ impl Settings {
 /// Names of similarity measures on the command line and in files.
 pub const SIMILARITIES: [&str; 3] = ["cosine", "euclidean", "pearson"];
 
+/// The name of a measure.
+pub fn similarity_name(similarity: Similarity) -> &'static str {
+    SIMILARITIES[similarity as usize]
+}
+
 /// The measure of this name.
 pub fn similarity_named(name: &str) -> Result<Similarity> {
     match name {
@@ -138,12 +143,12 @@ pub fn similarity_named(name: &str) -> Result<Similarity> {
     }
 }
 
-mod similarity_name {
-    use super::{SIMILARITIES, Similarity, similarity_named};
+mod by_name {
+    use super::{Similarity, similarity_name, similarity_named};
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(value: &Similarity, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(SIMILARITIES[*value as usize])
+        serializer.serialize_str(similarity_name(*value))
     }
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Similarity, D::Error> {
         similarity_named(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
