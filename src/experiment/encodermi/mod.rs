@@ -1,8 +1,13 @@
 //! An EncoderMI audit from encoders and image sets to [`Results`]: queries, features, inferrers, controls, figures.
 
+mod about;
+mod sets;
+
+pub use about::{adapter, summary};
+pub use sets::Sets;
+
 use super::report::{
-    self, AdapterSummary, Assumption, Attack, Citation, Cost, DataPart, DataSummary, EncoderSummary,
-    HistogramFigure, Results, SampleImage, Stage, extremes, png_data_uri,
+    self, Attack, Cost, HistogramFigure, Results, SampleImage, Stage, extremes, png_data_uri,
 };
 use crate::attack::encodermi::{
     Inference, Inferrer, MembershipFeatures, Settings, Variant, membership_features, similarity_name,
@@ -15,105 +20,11 @@ use crate::metrics::{Control, HistogramPair, MembershipMetrics, MembershipResult
 use crate::rng::{Key, Stream, permutation, threefry2x32_20};
 use crate::train::{CONFIG_FILE, Encoder, Views};
 use crate::{Error, Result};
+use about::{FOREIGN, SHUFFLED, UNTRAINED, assumptions, citations, describe};
 use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
-
-/// The four sets of the pipeline (EncoderMI, section 4), disjoint by pixels.
-pub struct Sets {
-    pub members: ImageSet,
-    pub non_members: ImageSet,
-    pub shadow_members: ImageSet,
-    pub shadow_non_members: ImageSet,
-    /// Images removed because their pixels are those of an image of an earlier set.
-    pub duplicates_removed: u64,
-}
-
-/// Names of the sets, in the order in which duplicates are looked for.
-const ROLES: [&str; 4] = ["members", "non-members", "shadow members", "shadow non-members"];
-
-impl Sets {
-    /// Makes the sets disjoint: an image whose pixels an earlier set has is removed and counted.
-    ///
-    /// # Errors
-    /// An image that stands in two sets under one name: the sets overlap, which is a mistake and not a duplicate.
-    /// Sets that are empty, or of different image sizes.
-    pub fn new(sets: [ImageSet; 4]) -> Result<Sets> {
-        let size = (sets[0].width, sets[0].height);
-        let mut seen: BTreeMap<[u8; 32], (usize, Vec<String>)> = BTreeMap::new();
-        let (mut kept, mut removed) = (Vec::new(), 0);
-        for (role, set) in sets.into_iter().enumerate() {
-            if (set.width, set.height) != size {
-                return Err(Error::usage(format!(
-                    "{}: expected images of {}x{} like the members, found {}x{}; add #size=S to make them equal",
-                    ROLES[role], size.0, size.1, set.width, set.height
-                )));
-            }
-            let hashes = set.pixel_hashes();
-            let mut here = Vec::new();
-            for (index, hash) in hashes.into_iter().enumerate() {
-                let id = &set.ids[index];
-                match seen.get_mut(&hash) {
-                    Some((other, ids)) if *other != role && ids.contains(id) => {
-                        return Err(Error::usage(format!(
-                            "{} and {} overlap: both hold {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000",
-                            ROLES[*other], ROLES[role]
-                        )));
-                    }
-                    Some((other, _)) if *other != role => removed += 1,
-                    Some((_, ids)) => {
-                        ids.push(id.clone());
-                        here.push(index);
-                    }
-                    None => {
-                        seen.insert(hash, (role, vec![id.clone()]));
-                        here.push(index);
-                    }
-                }
-            }
-            if here.is_empty() {
-                return Err(Error::usage(format!(
-                    "{}: no image is left after removing duplicates",
-                    ROLES[role]
-                )));
-            }
-            kept.push(set.subset(&here)?);
-        }
-        let [members, non_members, shadow_members, shadow_non_members] =
-            <[ImageSet; 4]>::try_from(kept).map_err(|_| Error::shape("sets: expected four"))?;
-        Ok(Sets { members, non_members, shadow_members, shadow_non_members, duplicates_removed: removed })
-    }
-
-    fn all(&self) -> [(&'static str, &ImageSet); 4] {
-        [
-            (ROLES[0], &self.members),
-            (ROLES[1], &self.non_members),
-            (ROLES[2], &self.shadow_members),
-            (ROLES[3], &self.shadow_non_members),
-        ]
-    }
-
-    /// What the report says of the data.
-    pub fn summary(&self) -> DataSummary {
-        DataSummary {
-            name: self.members.name.clone(),
-            image_size: Some([self.members.height as u64, self.members.width as u64]),
-            content_hash: None,
-            parts: self
-                .all()
-                .map(|(role, set)| DataPart {
-                    role: role.into(),
-                    count: set.len() as u64,
-                    sha256: set.content_hash(),
-                })
-                .to_vec(),
-            duplicates_removed: self.duplicates_removed,
-            near_duplicates: None,
-            files_skipped: 0,
-        }
-    }
-}
 
 /// What is attacked, and how.
 pub struct Audit<'a> {
@@ -387,10 +298,6 @@ impl Audit<'_> {
     }
 }
 
-const UNTRAINED: &str = "The same attack on an encoder of the same architecture with its initial random weights. It has seen no image, so nothing may be found.";
-const FOREIGN: &str = "The same attack on the shadow encoder, asked about the audited images. It was trained on other images, so nothing may be found.";
-const SHUFFLED: &str = "EncoderMI-V trained on shadow images whose membership labels were permuted. It learnt nothing true, so on average nothing may be found.";
-
 fn stopped() -> Error {
     Error::Interrupted("stopped; no results were written".into())
 }
@@ -402,148 +309,5 @@ impl Stages {
     fn end(&mut self, name: &str) {
         self.1.push(Stage { name: name.into(), seconds: self.0.elapsed().as_secs_f64() });
         self.0 = Instant::now();
-    }
-}
-
-fn describe(variant: Variant) -> (&'static str, &'static str) {
-    match variant {
-        Variant::V => (
-            "EncoderMI-V",
-            "A small neural network reads how similar all pairs of altered versions of an image look to the encoder, sorted.",
-        ),
-        Variant::S => {
-            ("EncoderMI-S", "A small neural network reads the same similarities as a set, without order.")
-        }
-        Variant::T => (
-            "EncoderMI-T",
-            "Says member when the altered versions of an image look alike enough to the encoder on average.",
-        ),
-    }
-}
-
-/// The adapter as results name it.
-pub fn adapter(gpu: &Gpu) -> AdapterSummary {
-    let d = gpu.description();
-    AdapterSummary {
-        name: d.name.clone(),
-        backend: d.backend.clone(),
-        driver: format!("{} {}", d.driver, d.driver_info).trim().to_string(),
-        class: format!("{:?}", d.class).to_lowercase(),
-    }
-}
-
-fn citations() -> Vec<Citation> {
-    let cite = |what: &str, authors: &str, title: &str, venue: &str, identifier: &str| Citation {
-        what: what.into(),
-        authors: authors.into(),
-        title: title.into(),
-        venue: venue.into(),
-        identifier: Some(identifier.into()),
-    };
-    vec![
-        cite(
-            "EncoderMI-V, -S, -T",
-            "H. Liu, J. Jia, W. Qu, N. Z. Gong",
-            "EncoderMI: Membership Inference against Pre-trained Encoders in Contrastive Learning",
-            "ACM CCS 2021",
-            "doi 10.1145/3460120.3484749",
-        ),
-        cite(
-            "SimCLR",
-            "T. Chen, S. Kornblith, M. Norouzi, G. Hinton",
-            "A Simple Framework for Contrastive Learning of Visual Representations",
-            "ICML 2020",
-            "arXiv 2002.05709",
-        ),
-        cite(
-            "EncoderMI-S network",
-            "M. Zaheer, S. Kottur, S. Ravanbakhsh, B. Póczos, R. Salakhutdinov, A. Smola",
-            "Deep Sets",
-            "NeurIPS 2017",
-            "arXiv 1703.06114",
-        ),
-        cite(
-            "TPR at low FPR",
-            "N. Carlini, S. Chien, M. Nasr, S. Song, A. Terzis, F. Tramèr",
-            "Membership Inference Attacks From First Principles",
-            "IEEE S&P 2022",
-            "arXiv 2112.03570",
-        ),
-    ]
-}
-
-fn assumptions(settings: &Settings) -> Vec<Assumption> {
-    let note = |what: &str, value: String, certainty: &str| Assumption {
-        what: what.into(),
-        value,
-        certainty: certainty.into(),
-    };
-    vec![
-        note("Views of each image", settings.views.to_string(), "certain in the paper: 10"),
-        note(
-            "V: epochs, batch, learning rate",
-            format!(
-                "{}, {}, {}",
-                settings.vector.epochs, settings.vector.batch, settings.vector.learning_rate
-            ),
-            "reported: 300, 100, 1e-4",
-        ),
-        note("V: initial weights", "Glorot uniform, zero biases".into(), "assumed"),
-        note(
-            "S: layers, epochs, batch",
-            format!(
-                "3 equivariant layers of {}, {} epochs, {}",
-                settings.set.width, settings.set.epochs, settings.set.batch
-            ),
-            if settings.compat_deepsets {
-                "compat: the published point-cloud pipeline; its last whole batch and its fixed recall denominator are not imitated"
-            } else {
-                "assumed: layers; reported: 300 epochs for 20,000 shadow images"
-            },
-        ),
-        note(
-            "T: threshold",
-            if settings.compat_grid501 { "501 edges".into() } else { "exact search".into() },
-            "assumed among equally good thresholds: the middle of the widest interval",
-        ),
-    ]
-}
-
-/// What the report says of an encoder that was trained here.
-pub fn summary(
-    role: &str,
-    config: &crate::train::SimclrConfig,
-    outcome: &crate::train::Outcome,
-    images: usize,
-    parameters: u64,
-) -> EncoderSummary {
-    let per_epoch = config.steps_per_epoch(images).max(1) as usize;
-    let loss_curve = outcome
-        .losses
-        .chunks(per_epoch)
-        .enumerate()
-        .map(|(epoch, part)| {
-            [epoch as f64 + 1.0, part.iter().map(|l| f64::from(l.1)).sum::<f64>() / part.len() as f64]
-        })
-        .collect();
-    EncoderSummary {
-        role: role.into(),
-        architecture: format!(
-            "{} with {} stem, width {}, {}x{} pixels",
-            config.encoder.arch,
-            config.encoder.stem,
-            config.encoder.width,
-            config.encoder.size,
-            config.encoder.size
-        ),
-        training: Some(format!(
-            "SimCLR, {} images, batch {}, temperature {}",
-            images, config.batch, config.temperature
-        )),
-        parameters: Some(parameters),
-        epochs: Some(config.epochs),
-        final_loss: Some(f64::from(outcome.final_loss)),
-        checkpoint_hash: Some(outcome.encoder_sha256.clone()),
-        loss_curve,
     }
 }
