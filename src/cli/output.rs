@@ -63,13 +63,16 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// Makes `folder` and finds out now, before hours of work, whether files can be written into it.
+/// Finds out now, before hours of work, whether `folder` can be made and written into. Leaves nothing behind.
 ///
 /// # Errors
 /// [`Error::Io`] naming the folder, the cause and what to do.
 pub fn check_folder(folder: &Path) -> Result<()> {
-    create_folder(folder)?;
-    let probe = folder.join(".contraleak-probe");
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return create_folder(folder);
+    }
+    let probe = there.join(".contraleak-probe");
     write_bytes_atomic(&probe, b"")?;
     std::fs::remove_file(&probe).map_err(|error| Error::io(&probe, error))
 }
