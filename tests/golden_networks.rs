@@ -97,7 +97,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What an f32 implementation may miss by (golden/README.md, "What an f32 implementation reaches").
+/// What may be missed by: the figures of golden/README.md for gradients' worst, for ResNet-50 and for losses; a little above
+/// them (1e-6 and 4e-6) for ResNet-18's features and median gradient, because sums here run in plain order.
 struct Bounds {
     features: f64,
     loss: f64,
@@ -130,7 +131,9 @@ fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
     graph.record(&mut recording, &memory).unwrap_or_else(|e| panic!("{e}"));
     let program = Program::build(gpu(), &recording).unwrap_or_else(|e| panic!("{e}"));
     program.run(gpu()).unwrap_or_else(|e| panic!("{e}"));
-    common::assert_close_l2("eval.features", &read(&out, form), &golden.data("eval.features"), bound);
+    let (got, expected) = (read(&out, form), golden.data("eval.features"));
+    println!("eval.features: relative error {:.2e}", common::relative_l2(&got, &expected));
+    common::assert_close_l2("eval.features", &got, &expected, bound);
 }
 
 fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
@@ -170,8 +173,11 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
         let (buffer, form) = results.get(name).unwrap_or_else(|| panic!("{name} was not computed"));
         read(buffer, *form)
     };
-    common::assert_close_l2("train.z", &value("train.z"), &golden.data("train.z"), bounds.features);
+    let (got, expected) = (value("train.z"), golden.data("train.z"));
+    println!("train.z: relative error {:.2e}", common::relative_l2(&got, &expected));
+    common::assert_close_l2("train.z", &got, &expected, bounds.features);
     let (got, expected) = (value("train.loss")[0], golden.data("train.loss")[0]);
+    println!("train.loss: relative error {:.2e}", (got - expected).abs() / expected);
     assert!((got - expected).abs() <= bounds.loss * expected, "loss {got}, expected {expected}");
 
     let mut running = BTreeMap::new();
@@ -208,8 +214,8 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     assert!(middle <= bounds.median_gradient, "median relative error of gradients {middle:.2e}");
 }
 
-const RESNET18: Bounds = Bounds { features: 1e-5, loss: 1e-6, median_gradient: 5e-5, worst_gradient: 5e-2 };
-const RESNET50: Bounds = Bounds { features: 6e-4, loss: 6e-5, median_gradient: 2e-2, worst_gradient: 5e-2 };
+const RESNET18: Bounds = Bounds { features: 5e-6, loss: 5e-7, median_gradient: 8e-6, worst_gradient: 5e-3 };
+const RESNET50: Bounds = Bounds { features: 1e-4, loss: 6e-6, median_gradient: 2e-2, worst_gradient: 5e-2 };
 
 #[test]
 fn golden_resnet18_cifar() {

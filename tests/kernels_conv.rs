@@ -94,13 +94,3 @@ fn three_directions_match_their_twins_on_random_shapes() {
         assert_eq!(conv.weight().pack(&got), packed, "a padding lane of dw is not zero");
     }
 }
-
-/// Where the direct algorithm stands at the layer shapes of ResNet-18; `cargo test -- --ignored --nocapture` prints it.
-#[test]
-fn layer_shapes_run_within_binding_limits() {
-    for (channels, side) in [(64, 32), (512, 4)] {
-        let conv = Conv2d::new(Shape::new(64, channels, side, side), channels, 3, 1, 1)
-            .unwrap_or_else(|e| panic!("{e}"));
-        assert!(conv.input.bytes() <= gpu().facts().max_binding_bytes);
-    }
-}
