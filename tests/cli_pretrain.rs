@@ -92,7 +92,8 @@ fn parts() -> [String; 4] {
 fn from_pretraining_to_a_report() {
     let ([target, shadow], out) = (runs(), tempdir().unwrap());
     let config = PretrainConfig::read(target).unwrap();
-    assert_eq!((config.data.as_str(), config.simclr.batch, config.simclr.epochs), (&*part("0..10"), 4, 5));
+    let settings = config.training.settings();
+    assert_eq!((config.data.as_str(), settings.batch, settings.epochs), (&*part("0..10"), 4, 5));
     let metrics = std::fs::read_to_string(target.join("metrics.jsonl")).unwrap();
     let lines: Vec<Value> = metrics.lines().map(json).collect();
     assert_eq!(lines.len(), 10);

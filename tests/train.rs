@@ -7,8 +7,7 @@ use contraleak::Error;
 use contraleak::augment::RandomCrop;
 use contraleak::data::ImageSet;
 use contraleak::train::{
-    BatchNormScope, GpuImages, Outcome, PretrainConfig, RunOptions, SimclrConfig, SimclrTrainer,
-    pretrain_simclr,
+    BatchNormScope, GpuImages, Outcome, PretrainConfig, RunOptions, SimclrConfig, Trainer, pretrain,
 };
 use std::io::Write;
 use std::path::Path;
@@ -22,7 +21,7 @@ fn set() -> ImageSet {
 }
 
 fn run(options: &RunOptions, set: &ImageSet) -> Result<Outcome, Error> {
-    pretrain_simclr(gpu(), set, options, &mut ())
+    pretrain(gpu(), set, options, &mut ())
 }
 
 fn metrics(folder: &Path) -> String {
@@ -81,7 +80,7 @@ fn a_stopped_run_goes_on_in_the_same_bits() {
     let stopped = options(&folder.path().join("stopped"), &set, simclr(EPOCHS));
     for (resume, at, total) in [(false, 0, 0), (true, 7, 7), (true, 2, 9)] {
         let stopped = RunOptions { resume, ..stopped.clone() };
-        let result = pretrain_simclr(gpu(), &set, &stopped, &mut Before(|step| step == at, 0));
+        let result = pretrain(gpu(), &set, &stopped, &mut Before(|step| step == at, 0));
         match result {
             Err(Error::Interrupted(message)) => {
                 assert!(message.contains(&format!("step {total} of 20")), "{message}");
@@ -120,7 +119,7 @@ fn a_killed_run_goes_on_in_the_same_bits_whatever_the_kill_left() {
         },
         0,
     );
-    let whole = pretrain_simclr(gpu(), &set, &original, &mut watch).unwrap();
+    let whole = pretrain(gpu(), &set, &original, &mut watch).unwrap();
     for (at, what, from) in [
         (3, "as it was", 0),
         (13, "as it was", 10),
@@ -165,7 +164,7 @@ fn a_killed_run_goes_on_in_the_same_bits_whatever_the_kill_left() {
 fn only_broken_checkpoints_are_an_error_that_names_the_file() {
     let (set, folder) = (set(), tempdir().unwrap());
     let options = options(folder.path(), &set, simclr(EPOCHS));
-    let stop = pretrain_simclr(gpu(), &set, &options, &mut Before(|step| step == 1, 0));
+    let stop = pretrain(gpu(), &set, &options, &mut Before(|step| step == 1, 0));
     assert!(matches!(stop, Err(Error::Interrupted(_))), "{stop:?}");
     let [name] = &checkpoints(folder.path())[..] else { panic!("one checkpoint expected") };
     std::fs::write(folder.path().join("checkpoint").join(name), b"not a checkpoint").unwrap();
@@ -233,7 +232,7 @@ fn divergence_keeps_the_last_good_checkpoint() {
     let whole = run(&options(&folder.path().join("whole"), &set, simclr(EPOCHS)), &set).unwrap();
     let options =
         RunOptions { checkpoint_every: Some(2), ..options(&folder.path().join("run"), &set, simclr(EPOCHS)) };
-    let stop = pretrain_simclr(gpu(), &set, &options, &mut Before(|step| step == 4, 0));
+    let stop = pretrain(gpu(), &set, &options, &mut Before(|step| step == 4, 0));
     assert!(matches!(stop, Err(Error::Interrupted(_))), "{stop:?}");
     assert_eq!(checkpoints(&options.folder).len(), 2);
     // The last numbers of the file become NaN, wherever they belong to.
@@ -300,7 +299,7 @@ fn images_that_stream_give_the_bits_of_images_that_stay() {
     let set = set();
     let config = simclr(EPOCHS);
     let train = |images: GpuImages| {
-        let mut trainer = SimclrTrainer::with_images(gpu(), config.clone(), &set, images).unwrap();
+        let mut trainer = Trainer::with_images(gpu(), config.clone(), &set, images).unwrap();
         for _ in 0..7 {
             trainer.step().unwrap();
         }

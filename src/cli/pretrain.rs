@@ -9,25 +9,39 @@ use super::{Global, interrupt, output, progress};
 use crate::augment::Recipe;
 use crate::data::{self, ImageSet};
 use crate::gpu::{Gpu, GpuOptions};
+use crate::nn::EncoderFile;
 use crate::nn::{Architecture, HeadKind, Stem};
 use crate::optim::{Optimizer, Schedule};
+use crate::train::talos::{CensoredImage, CensoredLocation};
 use crate::train::{
-    self, BatchNormScope, EncoderConfig, Method, Outcome, PretrainConfig, RunOptions, SimclrConfig,
+    self, BatchNormScope, EncoderConfig, Outcome, PretrainConfig, RunOptions, SimclrConfig, Start,
+    SupervisedConfig, TalosConfig, Training,
 };
 use crate::{Error, Result};
 
-/// Train an encoder without labels; leaves RUN/encoder.safetensors, metrics, checkpoints
+/// Train an encoder; leaves RUN/encoder.safetensors, metrics, checkpoints
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   contraleak pretrain --method simclr --data synthetic-faces:count=200,size=32 --width 16 --epochs 50 --out runs/target
   contraleak pretrain --data 'fashion-mnist:/usr/share/datasets/fashion-mnist#part=train,shuffle=1,take=0..500' --out runs/fashion
+  contraleak pretrain --preset cl-stage --talos 10 --data 'csv:people.csv#target=gender,attribute=skin_tone' --batch 64 --out runs/talos
+  contraleak pretrain --method supervised --data 'csv:people.csv#target=gender' --batch 64 --out runs/supervised
   contraleak pretrain --resume runs/target
+
+A preset sets every option below it that is not given:
+  emi-simclr     EncoderMI's SimCLR: temperature 0.5, head simclr-bn, per-view, Adam 1e-3, moco-cifar
+  cl-stage       He & Zhang's SimCLR, stages 0 and 1: temperature 0.07, head simclr-cl-resnet, joint, Adam 3e-4,
+                 cosine-delayed, simclr-96-clean, batch 512; stage 1 starts --from the file of stage 0
+  cl-supervised  He & Zhang's baseline: cross-entropy, SGD 0.1, cosine, horizontal flips, batch 512
 
 A run that was stopped or killed goes on with --resume and ends in the same bits as one that was not.")]
 pub struct Args {
-    /// Training method
+    /// Training method: simclr or supervised
     #[arg(long, default_value = "simclr", value_name = "NAME")]
     method: String,
+    /// Where defaults come from: emi-simclr, cl-stage or cl-supervised [default: emi-simclr, or cl-supervised with --method supervised]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Training images (see data info --help)
     #[arg(long, value_name = "SPEC", required_unless_present = "resume")]
     data: Option<String>,
@@ -35,50 +49,65 @@ pub struct Args {
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder; its own settings hold
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "preset", "from", "talos", "talos_image", "talos_location", "compat", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
     resume: Option<PathBuf>,
+    /// Start from the weights of this encoder instead of random ones
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Censor the data's attribute with Talos, at this lambda
+    #[arg(long, value_name = "LAMBDA")]
+    talos: Option<f32>,
+    /// What Talos' adversary sees: augmented or original images
+    #[arg(long, default_value = "augmented", value_name = "NAME", requires = "talos")]
+    talos_image: String,
+    /// Where it reads: embedding or projection
+    #[arg(long, default_value = "embedding", value_name = "NAME", requires = "talos")]
+    talos_location: String,
+    /// Reproduce the artefacts of published code: contrastive-leaks
+    #[arg(long, value_name = "NAME")]
+    compat: Option<String>,
     /// Encoder: resnet18 or resnet50
     #[arg(long, default_value = "resnet18", value_name = "NAME")]
     arch: String,
-    /// First layers: cifar (3x3, for small images) or imagenet (7x7 and pooling)
-    #[arg(long, default_value = "cifar", value_name = "NAME")]
-    stem: String,
+    /// First layers: cifar (3x3, for small images) or imagenet (7x7 and pooling) [default: cifar; imagenet with cl presets]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<String>,
     /// Channels of the first stage (64 in the papers)
     #[arg(long, default_value_t = 64)]
     width: usize,
     /// Side of the views in pixels [default: that of the images]
     #[arg(long)]
     size: Option<usize>,
-    /// Images in a step; each gives two views
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
+    /// Images in a step; each gives two views, or one with labels [default: 64; 512 with cl presets]
+    #[arg(long)]
+    batch: Option<usize>,
     /// Passes over the images
     #[arg(long, default_value_t = 100)]
     epochs: u64,
-    /// Temperature of NT-Xent
-    #[arg(long, default_value_t = 0.5)]
-    temperature: f32,
+    /// Temperature of NT-Xent [default: 0.5 or 0.07]
+    #[arg(long)]
+    temperature: Option<f32>,
     /// Projection head: simclr-bn, moco-mlp, moco-linear or simclr-cl-resnet
-    #[arg(long, default_value = "simclr-bn", value_name = "NAME")]
-    head: String,
+    #[arg(long, value_name = "NAME")]
+    head: Option<String>,
     /// Batch-norm statistics over both views (joint) or each alone (per-view)
-    #[arg(long, default_value = "per-view", value_name = "SCOPE")]
-    batch_norm: String,
+    #[arg(long, value_name = "SCOPE")]
+    batch_norm: Option<String>,
     /// adam, adamw, sgd or lars
-    #[arg(long, default_value = "adam", value_name = "NAME")]
-    optimizer: String,
-    /// Base rate of the schedule
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
-    /// Added to the gradient (adam, sgd, lars) or apart from it (adamw)
-    #[arg(long, default_value_t = 1e-6)]
-    weight_decay: f64,
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<String>,
+    /// Base rate of the schedule [default: 1e-3, 3e-4 or 0.1]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Added to the gradient (adam, sgd, lars) or apart from it (adamw) [default: 1e-6, 1e-4 or 5e-4]
+    #[arg(long)]
+    weight_decay: Option<f64>,
     /// const, cosine, step(E,…), warmup(STEPS)+cosine, …
-    #[arg(long, default_value = "const", value_name = "SCHEDULE")]
-    schedule: String,
+    #[arg(long, value_name = "SCHEDULE")]
+    schedule: Option<String>,
     /// Recipe of the views
-    #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
-    augment: String,
+    #[arg(long, value_name = "NAME")]
+    augment: Option<String>,
     /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -123,24 +152,24 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
     };
     let gpu = Gpu::open(&GpuOptions::default())?;
-    let total = config.simclr.steps_per_epoch(set.len()) * config.simclr.epochs;
+    let total = config.training.total_steps(set.len());
     let mut watch = Watch(progress::bar(total, "training", "steps"));
-    let batch = config.simclr.batch;
+    let views = config.training.settings().batch * config.training.views();
     let options =
         RunOptions { folder, config, resume: args.resume.is_some(), checkpoint_every: args.checkpoint_every };
-    let outcome = train::pretrain_simclr(&gpu, &set, &options, &mut watch)?;
+    let outcome = train::pretrain(&gpu, &set, &options, &mut watch)?;
     watch.0.finish_and_clear();
-    show(&outcome, batch, &gpu, global)
+    show(&outcome, views, &gpu, global)
 }
 
-fn show(outcome: &Outcome, batch: usize, gpu: &Gpu, global: &Global) -> Result<()> {
+fn show(outcome: &Outcome, views: usize, gpu: &Gpu, global: &Global) -> Result<()> {
     let report = Report {
         encoder: outcome.encoder.display().to_string(),
         encoder_sha256: outcome.encoder_sha256.clone(),
         steps: outcome.steps,
         final_loss: outcome.final_loss,
         seconds: outcome.seconds,
-        views_per_s: (outcome.steps_here * 2 * batch as u64) as f64 / outcome.seconds.max(1e-9),
+        views_per_s: (outcome.steps_here * views as u64) as f64 / outcome.seconds.max(1e-9),
         adapter: gpu.description().name.clone(),
     };
     if global.json {
@@ -166,33 +195,111 @@ fn open(spec: &str) -> Result<ImageSet> {
 }
 
 fn configuration(args: &Args, data: &str, set: &ImageSet) -> Result<PretrainConfig> {
-    if args.method != "simclr" {
-        return Err(Error::unknown("method", &args.method, &["simclr"]));
+    let training = training(args, set)?;
+    training.check(set)?;
+    let start = match &args.from {
+        Some(file) => Some(Start { file: file.clone(), sha256: EncoderFile::read(file)?.sha256 }),
+        None => None,
+    };
+    Ok(PretrainConfig { data: data.into(), data_hash: set.content_hash(), start, training })
+}
+
+const METHODS: [&str; 2] = ["simclr", "supervised"];
+const PRESETS: [&str; 3] = ["emi-simclr", "cl-stage", "cl-supervised"];
+
+fn training(args: &Args, set: &ImageSet) -> Result<Training> {
+    let supervised = match args.method.as_str() {
+        "simclr" => false,
+        "supervised" => true,
+        _ => return Err(Error::unknown("method", &args.method, &METHODS)),
+    };
+    let compat = match args.compat.as_deref() {
+        None => false,
+        Some("contrastive-leaks") => true,
+        Some(other) => return Err(Error::unknown("compat", other, &["contrastive-leaks"])),
+    };
+    let preset = args.preset.as_deref().unwrap_or(if supervised { "cl-supervised" } else { "emi-simclr" });
+    if !PRESETS.contains(&preset) {
+        return Err(Error::unknown("preset", preset, &PRESETS));
     }
+    if supervised != (preset == "cl-supervised") {
+        return Err(Error::usage(format!("preset {preset}: is not for --method {}", args.method)));
+    }
+    let emi = preset == "emi-simclr";
     let size = args.size.unwrap_or(set.width.max(set.height));
-    let normalization = set.normalization();
-    let constants = (normalization.mean.map(f64::from), normalization.std.map(f64::from));
     let encoder = EncoderConfig {
         arch: args.arch.parse::<Architecture>()?,
-        stem: args.stem.parse::<Stem>()?,
+        stem: args.stem.as_deref().unwrap_or(if emi { "cifar" } else { "imagenet" }).parse::<Stem>()?,
         width: args.width,
         size,
     };
-    let simclr = SimclrConfig {
-        seed: args.seed,
-        batch: args.batch,
-        epochs: args.epochs,
-        temperature: args.temperature,
-        head: args.head.parse::<HeadKind>()?,
-        batch_norm: batch_norm_scope(&args.batch_norm)?,
-        learning_rate: args.learning_rate,
-        schedule: args.schedule.parse::<Schedule>()?.to_string(),
-        encoder,
-        optimizer: optimizer(&args.optimizer, args.weight_decay)?,
-        recipe: Recipe::named(&args.augment)?.sized(size).normalised(constants),
+    let batch = args.batch.unwrap_or(if emi { 64 } else { 512 });
+    let named = match (&args.augment, preset) {
+        (Some(name), _) => Recipe::named(name)?,
+        (None, "emi-simclr") => Recipe::named("moco-cifar")?,
+        (None, "cl-stage") => Recipe::named(if compat { "simclr-96" } else { "simclr-96-clean" })?,
+        (None, _) => Recipe { horizontal_flip: 0.5, ..Recipe::plain(size) },
     };
-    simclr.check(set.len())?;
-    Ok(PretrainConfig { method: Method::Simclr, data: data.into(), data_hash: set.content_hash(), simclr })
+    let normalization = set.normalization();
+    let constants = if compat && !emi {
+        crate::augment::NO_NORMALISATION
+    } else {
+        (normalization.mean.map(f64::from), normalization.std.map(f64::from))
+    };
+    let recipe = named.sized(size).normalised(constants);
+    let schedule = args.schedule.as_deref().map(str::parse::<Schedule>).transpose()?;
+    if supervised {
+        for (given, option) in [
+            (args.talos.is_some(), "--talos"),
+            (args.temperature.is_some(), "--temperature"),
+            (args.head.is_some(), "--head"),
+            (args.batch_norm.is_some(), "--batch-norm"),
+        ] {
+            if given {
+                return Err(Error::usage(format!("{option}: is for --method simclr, not for supervised")));
+            }
+        }
+        // Without labels, the check of the whole says so.
+        let classes = set.target.as_ref().map_or(2, |labels| labels.classes());
+        let mut config =
+            SupervisedConfig::cl_supervised(encoder, recipe, classes, batch, args.epochs, args.seed, compat);
+        config.optimizer = optimizer(args, config.optimizer)?;
+        config.learning_rate = args.learning_rate.unwrap_or(config.learning_rate);
+        config.schedule = schedule.map_or(config.schedule, |s| s.to_string());
+        return Ok(config.into());
+    }
+    let mut config = if emi {
+        SimclrConfig::emi_simclr(encoder, recipe, batch, args.epochs, args.seed)
+    } else {
+        SimclrConfig::cl_stage(encoder, recipe, batch, args.epochs, args.seed, compat)
+    };
+    config.temperature = args.temperature.unwrap_or(config.temperature);
+    config.optimizer = optimizer(args, config.optimizer)?;
+    config.learning_rate = args.learning_rate.unwrap_or(config.learning_rate);
+    config.schedule = schedule.map_or(config.schedule, |s| s.to_string());
+    if let Some(head) = &args.head {
+        config.head = head.parse::<HeadKind>()?;
+    }
+    if let Some(scope) = &args.batch_norm {
+        config.batch_norm = batch_norm_scope(scope)?;
+    }
+    config.talos = args.talos.map(|lambda| talos(args, lambda, compat, set)).transpose()?;
+    Ok(config.into())
+}
+
+fn talos(args: &Args, lambda: f32, compat: bool, set: &ImageSet) -> Result<TalosConfig> {
+    let image = match args.talos_image.as_str() {
+        "augmented" => CensoredImage::Augmented,
+        "original" => CensoredImage::Original,
+        other => return Err(Error::unknown("talos image", other, &["augmented", "original"])),
+    };
+    let location = match args.talos_location.as_str() {
+        "embedding" => CensoredLocation::Embedding,
+        "projection" => CensoredLocation::Projection,
+        other => return Err(Error::unknown("talos location", other, &["embedding", "projection"])),
+    };
+    let classes = set.attribute.as_ref().map_or(2, |labels| labels.classes());
+    Ok(TalosConfig { lambda, classes, image, location, compat })
 }
 
 fn batch_norm_scope(name: &str) -> Result<BatchNormScope> {
@@ -203,13 +310,16 @@ fn batch_norm_scope(name: &str) -> Result<BatchNormScope> {
     }
 }
 
-fn optimizer(name: &str, weight_decay: f64) -> Result<Optimizer> {
-    match name {
-        "adam" => Ok(Optimizer::adam(weight_decay)),
-        "adamw" => Ok(Optimizer::adamw(weight_decay)),
-        "sgd" => Ok(Optimizer::sgd(weight_decay)),
-        "lars" => Ok(Optimizer::lars(weight_decay)),
-        _ => Err(Error::unknown("optimizer", name, &["adam", "adamw", "sgd", "lars"])),
+/// The preset's optimizer, or the one that was named with the preset's weight decay.
+fn optimizer(args: &Args, preset: Optimizer) -> Result<Optimizer> {
+    let weight_decay = args.weight_decay.unwrap_or(preset.weight_decay());
+    match args.optimizer.as_deref() {
+        None => Ok(preset.with_weight_decay(weight_decay)),
+        Some("adam") => Ok(Optimizer::adam(weight_decay)),
+        Some("adamw") => Ok(Optimizer::adamw(weight_decay)),
+        Some("sgd") => Ok(Optimizer::sgd(weight_decay)),
+        Some("lars") => Ok(Optimizer::lars(weight_decay)),
+        Some(name) => Err(Error::unknown("optimizer", name, &["adam", "adamw", "sgd", "lars"])),
     }
 }
 

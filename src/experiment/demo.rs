@@ -8,8 +8,8 @@ use crate::data::{self, ImageSet};
 use crate::gpu::Gpu;
 use crate::nn::{Architecture, EncoderFile, Stem};
 use crate::train::{
-    BatchNormScope, Encoder, EncoderConfig, Method, Model, Outcome, PretrainConfig, Progress, RunOptions,
-    SimclrConfig, pretrain_simclr,
+    Attachments, BatchNormScope, Encoder, EncoderConfig, Model, Outcome, PretrainConfig, Progress,
+    RunOptions, SimclrConfig, pretrain,
 };
 use crate::{Error, Result};
 use std::path::Path;
@@ -77,15 +77,15 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
         let options = RunOptions {
             folder: folder.join(role),
             config: PretrainConfig {
-                method: Method::Simclr,
                 data: format!("{spec} ({role} members of the split with seed {seed})"),
                 data_hash: members.content_hash(),
-                simclr: config.clone(),
+                start: None,
+                training: config.clone().into(),
             },
             resume: folder.join(role).join(crate::train::CONFIG_FILE).exists(),
             checkpoint_every: None,
         };
-        let outcome = pretrain_simclr(gpu, members, &options, &mut Watch(tell)).map_err(|e| match e {
+        let outcome = pretrain(gpu, members, &options, &mut Watch(tell)).map_err(|e| match e {
             Error::Interrupted(_) => Error::Interrupted(format!(
                 "stopped while pre-training the {role} encoder; go on with: contraleak demo --out {} --seed {demo_seed}",
                 folder.display()
@@ -96,7 +96,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
             other => other,
         })?;
         let file = EncoderFile::read(&outcome.encoder)?;
-        let model = Model::new(config.encoder, None)?;
+        let model = Model::new(config.encoder, Attachments::NONE)?;
         let values = file.match_parameters(&model.parameters, |_| false)?.values;
         Ok((Encoder::new(gpu, config.encoder, &values)?, outcome, config))
     };
@@ -125,7 +125,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
             tell.stop()
         })?;
     let results = &mut finding.results;
-    let parameters = Model::new(config.encoder, None)?.parameters.trained_elements() as u64;
+    let parameters = Model::new(config.encoder, Attachments::NONE)?.parameters.trained_elements() as u64;
     results.encoder = summary("target", &config, &target_outcome, sets.members.len(), parameters);
     results.other_encoders =
         vec![summary("shadow", &config, &shadow_outcome, sets.shadow_members.len(), parameters)];

@@ -157,6 +157,15 @@ impl ParameterSet {
         }
     }
 
+    /// The bytes of the trained arena that parameters whose names start with `prefix` take, or an empty range.
+    /// Parameters registered one after the other lie side by side.
+    pub fn span(&self, prefix: &str) -> std::ops::Range<u64> {
+        let chosen = || self.entries.iter().filter(|p| p.trainable() && p.name.starts_with(prefix));
+        let first = chosen().map(|p| p.offset).min().unwrap_or(0);
+        let end = chosen().map(|p| p.offset + p.form.bytes().next_multiple_of(ALIGNMENT)).max().unwrap_or(0);
+        first..end
+    }
+
     /// A GPU buffer for the arena of one role, zero-filled.
     pub fn arena(&self, gpu: &Gpu, label: &str, role: Role) -> Result<Buffer> {
         gpu.buffer(label, self.arena_bytes(role))

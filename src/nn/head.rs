@@ -24,6 +24,14 @@ pub enum HeadKind {
 
 impl HeadKind {
     pub const NAMES: [&'static str; 4] = ["moco-linear", "moco-mlp", "simclr-bn", "simclr-cl-resnet"];
+
+    /// Length of a projection.
+    pub fn output(&self) -> usize {
+        match self {
+            HeadKind::MocoLinear | HeadKind::MocoMlp | HeadKind::SimclrBn => 128,
+            HeadKind::SimclrClResnet => 256,
+        }
+    }
 }
 
 impl fmt::Display for HeadKind {
@@ -60,16 +68,16 @@ impl Head {
             Linear::new(&mut names.inside(index), i, o, bias, activation, LinearInit::Default)
         };
         let (identity, relu) = (None, Some(Unary::Relu));
+        let out = kind.output();
         match kind {
-            HeadKind::MocoLinear => Head { first: linear(0, d, 128, true, identity), norm: None, last: None },
+            HeadKind::MocoLinear => Head { first: linear(0, d, out, true, identity), norm: None, last: None },
             HeadKind::MocoMlp | HeadKind::SimclrClResnet => {
-                let out = if kind == HeadKind::MocoMlp { 128 } else { 256 };
                 let first = linear(0, d, d, true, relu);
                 Head { first, norm: None, last: Some(linear(2, d, out, true, identity)) }
             }
             HeadKind::SimclrBn => {
                 let first = linear(0, d, 512, false, identity);
-                let last = Some(linear(3, 512, 128, true, identity));
+                let last = Some(linear(3, 512, out, true, identity));
                 Head { first, norm: Some(BatchNorm::new(&mut names.inside(1), 512)), last }
             }
         }

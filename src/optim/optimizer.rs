@@ -79,6 +79,27 @@ pub struct Arena<'a> {
 }
 
 impl Optimizer {
+    pub fn weight_decay(&self) -> f64 {
+        match *self {
+            Optimizer::Sgd { weight_decay, .. }
+            | Optimizer::Adam { weight_decay, .. }
+            | Optimizer::AdamW { weight_decay, .. }
+            | Optimizer::Lars { weight_decay, .. } => weight_decay,
+        }
+    }
+
+    /// The same with another weight decay.
+    #[must_use]
+    pub fn with_weight_decay(mut self, decay: f64) -> Optimizer {
+        match &mut self {
+            Optimizer::Sgd { weight_decay, .. }
+            | Optimizer::Adam { weight_decay, .. }
+            | Optimizer::AdamW { weight_decay, .. }
+            | Optimizer::Lars { weight_decay, .. } => *weight_decay = decay,
+        }
+        self
+    }
+
     /// SGD with momentum 0.9.
     pub fn sgd(weight_decay: f64) -> Optimizer {
         Optimizer::Sgd { momentum: defaults::momentum(), nesterov: false, weight_decay }

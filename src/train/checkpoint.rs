@@ -1,8 +1,8 @@
 //! Checkpoints: everything that the next step depends on, in one file that appears whole or not at all.
 
-use super::config::SimclrConfig;
+use super::config::Training;
 use super::model::Values;
-use super::simclr::SimclrTrainer;
+use super::trainer::Trainer;
 use crate::files::write_bytes_atomic;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, TensorView};
@@ -52,7 +52,7 @@ pub fn list(run: &Path) -> Result<Vec<Checkpoint>> {
 ///
 /// # Errors
 /// [`Error::Diverged`] for a value that is not finite, which is not saved: nothing could go on from it.
-pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
+pub fn save(run: &Path, trainer: &Trainer) -> Result<Checkpoint> {
     let folder = folder(run);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let (values, state) = trainer.download()?;
@@ -78,7 +78,7 @@ pub fn save(run: &Path, trainer: &SimclrTrainer) -> Result<Checkpoint> {
         .collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([
         ("contraleak.step".to_string(), step.to_string()),
-        ("contraleak.config".to_string(), config_text(trainer.config())?),
+        ("contraleak.config".to_string(), config_text(trainer.training())?),
     ]);
     let bytes = serialize(views, Some(metadata)).map_err(|e| Error::shape(format!("checkpoint: {e}")))?;
     let path = folder.join(format!("step-{step:010}.safetensors"));
@@ -102,10 +102,10 @@ pub fn discard(run: &Path, step: u64) -> Result<()> {
 ///
 /// # Errors
 /// A checkpoint of another configuration; only unreadable checkpoints.
-pub fn restore(run: &Path, trainer: &mut SimclrTrainer) -> Result<Option<u64>> {
+pub fn restore(run: &Path, trainer: &mut Trainer) -> Result<Option<u64>> {
     let mut problem = None;
     for checkpoint in list(run)?.into_iter().rev() {
-        match load(&checkpoint, trainer.config()) {
+        match load(&checkpoint, trainer.training()) {
             Ok((values, state)) => {
                 trainer.restore(checkpoint.step, &values, &state)?;
                 return Ok(Some(checkpoint.step));
@@ -120,11 +120,11 @@ pub fn restore(run: &Path, trainer: &mut SimclrTrainer) -> Result<Option<u64>> {
     problem.map_or(Ok(None), Err)
 }
 
-fn config_text(config: &SimclrConfig) -> Result<String> {
+fn config_text(config: &Training) -> Result<String> {
     serde_json::to_string(config).map_err(|e| Error::usage(format!("configuration: {e}")))
 }
 
-fn load(checkpoint: &Checkpoint, config: &SimclrConfig) -> Result<(Values, Vec<Vec<f32>>)> {
+fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f32>>)> {
     let path = &checkpoint.path;
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let broken =

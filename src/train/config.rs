@@ -1,61 +1,86 @@
-//! What a SimCLR run is: everything that decides its bits, as `config.toml` has it.
+//! What a pre-training run is: everything that decides its bits, as `config.toml` has it.
 
-use super::model::EncoderConfig;
+use super::model::{Attachments, EncoderConfig};
+use super::simclr::SimclrConfig;
+use super::supervised::SupervisedConfig;
 use crate::augment::Recipe;
+use crate::data::ImageSet;
 use crate::files::write_bytes_atomic;
-use crate::nn::HeadKind;
-use crate::optim::{LearningRate, Optimizer, Schedule};
+use crate::optim::{LearningRate, Optimizer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-
-/// Over which views batch norm takes its statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BatchNormScope {
-    /// Both views of all images in one pass of 2N rows (He & Zhang, sthalles).
-    Joint,
-    /// A pass for each view, with two updates of the running statistics a step (leftthomas, EncoderMI).
-    PerView,
-}
-
-/// A SimCLR pre-training run (Chen et al., ICML 2020).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimclrConfig {
-    pub seed: u64,
-    /// Images in a step; each gives two views. The last partial batch of an epoch is dropped.
-    pub batch: usize,
-    pub epochs: u64,
-    pub temperature: f32,
-    pub head: HeadKind,
-    pub batch_norm: BatchNormScope,
-    pub learning_rate: f64,
-    /// As [`Schedule`] writes itself, e.g. `cosine`.
-    pub schedule: String,
-    pub encoder: EncoderConfig,
-    pub optimizer: Optimizer,
-    /// How views are made; its normalisation is the encoder's.
-    pub recipe: Recipe,
-}
+use std::path::{Path, PathBuf};
 
 /// `config.toml` of a run folder: what ran, enough to run it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
-    pub method: Method,
     /// The data SPEC.
     pub data: String,
     /// SHA-256 over the images and labels that the SPEC gave.
     pub data_hash: String,
-    pub simclr: SimclrConfig,
+    /// The encoder that training starts from; `None` for random initial values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    pub training: Training,
 }
 
-/// Training methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An encoder file whose weights a run starts from, as stage 1 of He & Zhang starts from stage 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    pub file: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Training methods with their settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
-    Simclr,
+pub enum Training {
+    Simclr(SimclrConfig),
+    Supervised(SupervisedConfig),
+}
+
+impl From<SimclrConfig> for Training {
+    fn from(config: SimclrConfig) -> Training {
+        Training::Simclr(config)
+    }
+}
+
+impl From<SupervisedConfig> for Training {
+    fn from(config: SupervisedConfig) -> Training {
+        Training::Supervised(config)
+    }
+}
+
+/// The settings that every method has.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    pub seed: u64,
+    /// Images in a step. The last partial batch of an epoch is dropped.
+    pub batch: usize,
+    pub epochs: u64,
+    pub learning_rate: f64,
+    /// As [`Schedule`](crate::optim::Schedule) writes itself.
+    pub schedule: &'a str,
+    pub encoder: EncoderConfig,
+    pub optimizer: Optimizer,
+    /// How views are made; its normalisation is the encoder's.
+    pub recipe: &'a Recipe,
+}
+
+/// What a step of a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the method's programs runs: 0 trains the encoder, 1 the adversary of Talos.
+    pub phase: usize,
+    /// Counted for each phase.
+    pub epoch: u64,
+    /// Batch of the epoch.
+    pub batch: u64,
+    /// Steps of this phase done before.
+    pub step: u64,
 }
 
 impl PretrainConfig {
@@ -88,95 +113,187 @@ const MOST_STEPS: u64 = u32::MAX as u64;
 /// Name of the configuration in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
 
-impl SimclrConfig {
-    /// The preset `emi-simclr` (EncoderMI with SimCLR) for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
-    /// each view, Adam with 1e-3 and weight decay 1e-6 at a constant rate.
-    pub fn emi_simclr(
-        encoder: EncoderConfig,
-        recipe: Recipe,
-        batch: usize,
-        epochs: u64,
-        seed: u64,
-    ) -> SimclrConfig {
-        SimclrConfig {
-            seed,
-            batch,
-            epochs,
-            temperature: 0.5,
-            head: HeadKind::SimclrBn,
-            batch_norm: BatchNormScope::PerView,
-            learning_rate: 1e-3,
-            schedule: Schedule::Const.to_string(),
-            encoder,
-            optimizer: Optimizer::adam(1e-6),
-            recipe,
+/// The error for a setting that is out of range.
+pub(super) fn wrong<T>(setting: &str, found: impl std::fmt::Display, expected: &str) -> Result<T> {
+    Err(Error::usage(format!("{setting}: expected {expected}, found {found}")))
+}
+
+impl Training {
+    /// What people call it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Training::Simclr(config) if config.talos.is_some() => "Talos",
+            Training::Simclr(_) => "SimCLR",
+            Training::Supervised(_) => "supervised",
+        }
+    }
+
+    pub fn settings(&self) -> Settings<'_> {
+        match self {
+            Training::Simclr(c) => Settings {
+                seed: c.seed,
+                batch: c.batch,
+                epochs: c.epochs,
+                learning_rate: c.learning_rate,
+                schedule: &c.schedule,
+                encoder: c.encoder,
+                optimizer: c.optimizer,
+                recipe: &c.recipe,
+            },
+            Training::Supervised(c) => Settings {
+                seed: c.seed,
+                batch: c.batch,
+                epochs: c.epochs,
+                learning_rate: c.learning_rate,
+                schedule: &c.schedule,
+                encoder: c.encoder,
+                optimizer: c.optimizer,
+                recipe: &c.recipe,
+            },
+        }
+    }
+
+    /// What the encoder carries in training.
+    pub fn attachments(&self) -> Attachments {
+        match self {
+            Training::Simclr(c) => {
+                let adversary = c.talos.as_ref().map(|talos| talos.adversary());
+                Attachments { projector: Some(c.head), adversary, ..Attachments::default() }
+            }
+            Training::Supervised(c) => Attachments { task: Some(c.classes), ..Attachments::default() },
+        }
+    }
+
+    /// The label that this method learns from, if any: its values for the images of `set`.
+    ///
+    /// # Errors
+    /// A set without that label, or with another number of classes.
+    pub fn labels<'a>(&self, set: &'a ImageSet) -> Result<Option<&'a [u32]>> {
+        let (kind, labels, classes) = match self {
+            Training::Simclr(SimclrConfig { talos: Some(talos), .. }) => {
+                ("attribute", &set.attribute, talos.classes)
+            }
+            Training::Simclr(_) => return Ok(None),
+            Training::Supervised(config) => ("target", &set.target, config.classes),
+        };
+        let Some(labels) = labels else {
+            return Err(Error::usage(format!(
+                "{}: has no {kind} label, which {} training needs; name one in its SPEC ({kind}=COLUMN)",
+                set.name,
+                self.method()
+            )));
+        };
+        if labels.classes() != classes {
+            return wrong("classes", classes, &format!("the {} of {kind} in {}", labels.classes(), set.name));
+        }
+        Ok(Some(&labels.values))
+    }
+
+    /// Programs that take turns, an epoch each.
+    pub fn phases(&self) -> usize {
+        match self {
+            Training::Simclr(config) if config.talos.is_some() => 2,
+            _ => 1,
+        }
+    }
+
+    /// Views of an image in a step.
+    pub fn views(&self) -> usize {
+        match self {
+            Training::Simclr(_) => 2,
+            Training::Supervised(_) => 1,
         }
     }
 
     /// # Errors
     /// [`Error::Usage`] names the setting that is out of range, its value and what is allowed.
-    pub fn check(&self, images: usize) -> Result<()> {
-        let wrong = |setting: &str, found: String, expected: &str| {
-            Err(Error::usage(format!("{setting}: expected {expected}, found {found}")))
-        };
-        if self.batch < 2 {
-            return wrong("batch", self.batch.to_string(), "at least 2 images");
+    pub fn check(&self, set: &ImageSet) -> Result<()> {
+        let images = set.len();
+        let settings = self.settings();
+        if settings.batch < 2 {
+            return wrong("batch", settings.batch, "at least 2 images");
         }
-        if self.batch > images {
-            return wrong(
-                "batch",
-                self.batch.to_string(),
-                &format!("at most the {images} images of the set"),
-            );
+        if settings.batch > images {
+            return wrong("batch", settings.batch, &format!("at most the {images} images of the set"));
         }
-        if self.epochs == 0 {
-            return wrong("epochs", "0".into(), "at least 1");
+        if settings.epochs == 0 {
+            return wrong("epochs", 0, "at least 1");
         }
-        if !(0.001..=1000.0).contains(&self.temperature) {
-            return wrong("temperature", self.temperature.to_string(), "a number within 0.001..=1000");
+        if !(settings.learning_rate > 0.0 && settings.learning_rate.is_finite()) {
+            return wrong("learning_rate", settings.learning_rate, "a positive number");
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return wrong("learning_rate", self.learning_rate.to_string(), "a positive number");
+        if settings.recipe.size != settings.encoder.size {
+            let size = settings.encoder.size;
+            return wrong("recipe.size", settings.recipe.size, &format!("the encoder's {size}"));
         }
-        if self.recipe.size != self.encoder.size {
-            return wrong(
-                "recipe.size",
-                self.recipe.size.to_string(),
-                &format!("the encoder's {}", self.encoder.size),
-            );
+        let per_epoch = self.steps_per_epoch(images) * self.phases() as u64;
+        if per_epoch.checked_mul(settings.epochs).is_none_or(|steps| steps > MOST_STEPS) {
+            let most = MOST_STEPS / per_epoch;
+            return wrong("epochs", settings.epochs, &format!("at most {most} with this batch"));
         }
-        let steps = self.steps_per_epoch(images).checked_mul(self.epochs);
-        if steps.is_none_or(|steps| steps > MOST_STEPS) {
-            let most = MOST_STEPS / self.steps_per_epoch(images);
-            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} with this batch"));
+        if i64::try_from(settings.seed).is_err() {
+            return wrong("seed", settings.seed, &format!("at most {}, as TOML has it", i64::MAX));
         }
-        if i64::try_from(self.seed).is_err() {
-            return wrong("seed", self.seed.to_string(), &format!("at most {}, as TOML has it", i64::MAX));
+        settings.optimizer.check()?;
+        match self {
+            Training::Simclr(config) => config.check_own()?,
+            Training::Supervised(config) => config.check_own()?,
         }
-        self.optimizer.check()?;
+        self.labels(set)?;
         self.rate().map(|_| ())
     }
 
     /// The settings of `other` that differ from these, each with both values, for messages.
-    pub fn changes(&self, other: &SimclrConfig) -> Result<Vec<String>> {
-        let json = |config: &SimclrConfig| {
-            serde_json::to_value(config).map_err(|e| Error::usage(format!("configuration: {e}")))
+    pub fn changes(&self, other: &Training) -> Result<Vec<String>> {
+        let json = |training: &Training| {
+            let value =
+                serde_json::to_value(training).map_err(|e| Error::usage(format!("configuration: {e}")))?;
+            Ok::<_, Error>(
+                value.as_object().and_then(|o| o.iter().next().map(|(k, v)| (k.clone(), v.clone()))),
+            )
         };
-        let (old, new) = (json(self)?, json(other)?);
-        let keys = old.as_object().into_iter().flatten();
+        let (Some((old_method, old)), Some((new_method, new))) = (json(self)?, json(other)?) else {
+            return Ok(Vec::new());
+        };
+        if old_method != new_method {
+            return Ok(vec![format!("method: expected {old_method}, found {new_method}")]);
+        }
+        let mut keys: Vec<&String> =
+            old.as_object().into_iter().chain(new.as_object()).flatten().map(|(key, _)| key).collect();
+        keys.sort();
+        keys.dedup();
         Ok(keys
-            .filter(|&(key, value)| new[key] != *value)
-            .map(|(key, value)| format!("{key}: expected {value}, found {}", new[key]))
+            .into_iter()
+            .filter(|key| new[key.as_str()] != old[key.as_str()])
+            .map(|key| format!("{key}: expected {}, found {}", old[key.as_str()], new[key.as_str()]))
             .collect())
     }
 
-    /// The learning rate of each step.
+    /// The learning rate of each step of the first phase.
     pub fn rate(&self) -> Result<LearningRate> {
-        Ok(LearningRate { base: self.learning_rate, epochs: self.epochs, schedule: self.schedule.parse()? })
+        let settings = self.settings();
+        Ok(LearningRate {
+            base: settings.learning_rate,
+            epochs: settings.epochs,
+            schedule: settings.schedule.parse()?,
+        })
     }
 
-    /// Steps of an epoch over `images` images.
+    /// Steps of an epoch of one phase over `images` images.
     pub fn steps_per_epoch(&self, images: usize) -> u64 {
-        (images / self.batch) as u64
+        (images / self.settings().batch) as u64
+    }
+
+    /// Steps of the whole run over `images` images.
+    pub fn total_steps(&self, images: usize) -> u64 {
+        self.steps_per_epoch(images) * self.settings().epochs * self.phases() as u64
+    }
+
+    /// What step `done`, counted from 0, does.
+    pub fn place(&self, done: u64, images: usize) -> Place {
+        let (phases, per_epoch) = (self.phases() as u64, self.steps_per_epoch(images).max(1));
+        let (epoch, batch) = (done / per_epoch, done % per_epoch);
+        let (epoch, phase) = (epoch / phases, epoch % phases);
+        Place { phase: phase as usize, epoch, batch, step: epoch * per_epoch + batch }
     }
 }

@@ -1,14 +1,14 @@
-//! A frozen encoder: features of images, plain or of random views.
+//! A frozen encoder: features, projections or logits of images, plain or of random views.
 
 use super::images::GpuImages;
-use super::model::{EncoderConfig, Model, Values, Weights};
+use super::model::{Attachments, EncoderConfig, Model, Values, Weights};
 use crate::augment::{Recipe, augment};
 use crate::data::ImageSet;
 use crate::gpu::{Buffer, Gpu, Program, Recording};
-use crate::graph::{Form, Graph};
+use crate::graph::{Form, Graph, Value};
 use crate::kernels::augment::{Batch, ViewOrder};
 use crate::kernels::{Shape, StepState, Tensor};
-use crate::nn::{Mode, Stem, Tracer};
+use crate::nn::{HeadKind, Mode, Stem, Tracer};
 use crate::rng::{Key, Stream};
 use crate::{Error, Result};
 
@@ -29,28 +29,60 @@ impl Views {
     }
 }
 
+/// Which of a model's layers answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Output {
+    /// The encoder's features h.
+    #[default]
+    Features,
+    /// The projection head's z.
+    Projection(HeadKind),
+    /// The logits of the task classifier, of so many classes.
+    Logits(usize),
+}
+
+impl Output {
+    /// What the model carries for it.
+    pub fn attachments(&self) -> Attachments {
+        match *self {
+            Output::Features => Attachments::NONE,
+            Output::Projection(kind) => Attachments { projector: Some(kind), ..Attachments::NONE },
+            Output::Logits(classes) => Attachments { task: Some(classes), ..Attachments::NONE },
+        }
+    }
+}
+
 /// An encoder in evaluation mode on the GPU.
 pub struct Encoder {
     model: Model,
     weights: Weights,
+    output: Output,
 }
 
 /// Rows (views) of one submit, at most: enough to fill the adapter.
 const ROWS: usize = 200;
 
 impl Encoder {
-    /// An encoder with these values.
+    /// An encoder with these values that answers with features.
     pub fn new(gpu: &Gpu, config: EncoderConfig, values: &Values) -> Result<Encoder> {
-        let model = Model::new(config, None)?;
+        Encoder::with_output(gpu, config, values, Output::Features)
+    }
+
+    /// An encoder with these values that answers with `output`.
+    ///
+    /// # Errors
+    /// A missing or mis-sized tensor, by name.
+    pub fn with_output(gpu: &Gpu, config: EncoderConfig, values: &Values, output: Output) -> Result<Encoder> {
+        let model = Model::new(config, output.attachments())?;
         let weights = model.upload(gpu, values)?;
-        Ok(Encoder { model, weights })
+        Ok(Encoder { model, weights, output })
     }
 
     /// An encoder that never trained: the initial values of `seed`.
     pub fn untrained(gpu: &Gpu, config: EncoderConfig, seed: u64) -> Result<Encoder> {
-        let model = Model::new(config, None)?;
+        let model = Model::new(config, Attachments::NONE)?;
         let weights = model.upload(gpu, &model.parameters.initial_values(seed))?;
-        Ok(Encoder { model, weights })
+        Ok(Encoder { model, weights, output: Output::Features })
     }
 
     pub fn config(&self) -> EncoderConfig {
@@ -68,9 +100,25 @@ impl Encoder {
         ((gpu.facts().max_binding_bytes / row) as usize).clamp(1, ROWS)
     }
 
-    /// Length of a feature vector.
+    /// Length of an answer: of a feature vector, a projection, or logits.
     pub fn feature_dim(&self) -> usize {
-        self.model.encoder.feature_dim()
+        match self.output {
+            Output::Features => self.model.encoder.feature_dim(),
+            Output::Projection(kind) => kind.output(),
+            Output::Logits(classes) => classes,
+        }
+    }
+
+    /// Normalised images `[N, 3, S, S]` to answers `[N, feature_dim]`, in evaluation mode.
+    pub(super) fn trace(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let parameters = &self.model.parameters;
+        let mut tracer = Tracer { graph, parameters, mode: Mode::Eval, draws: None };
+        let h = self.model.encoder.forward(&mut tracer, x)?;
+        match self.output {
+            Output::Features => Ok(h),
+            Output::Projection(_) => self.model.project(&mut tracer, h),
+            Output::Logits(_) => self.model.classify(&mut tracer, h),
+        }
     }
 
     /// Features `[images, views, feature_dim]` of the images `indices` of `set`. The result does not depend on
@@ -164,8 +212,7 @@ impl Pass {
         let mut graph = Graph::new();
         let x = graph.input("views", Form::Tensor(input));
         let parameters = &encoder.model.parameters;
-        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Eval, draws: None };
-        let h = encoder.model.encoder.forward(&mut tracer, x)?;
+        let h = encoder.trace(&mut graph, x)?;
         let result = recording.persistent(&features);
         let memory = encoder
             .weights

@@ -1,16 +1,28 @@
-//! Training of encoders: configurations, the training program, checkpoints, and frozen encoders in use.
+//! Training of encoders: configurations, the training programs, checkpoints, and frozen encoders in use.
+//!
+//! A method is a file with its settings and its programs ([`simclr`], [`supervised`], [`talos`]); what steps them is the same for all
+//! ([`Trainer`]), and so are run folders, checkpoints and resume ([`pretrain()`]).
 
 mod checkpoint;
 mod config;
 mod encode;
 mod images;
 mod model;
+mod program;
 mod run;
-mod simclr;
+pub mod simclr;
+pub mod supervised;
+pub mod talos;
+mod task;
+mod trainer;
 
-pub use config::{BatchNormScope, CONFIG_FILE, Method, PretrainConfig, SimclrConfig};
-pub use encode::{Encoder, Pass, Views};
+pub use config::{CONFIG_FILE, Place, PretrainConfig, Settings, Start, Training};
+pub use encode::{Encoder, Output, Pass, Views};
 pub use images::GpuImages;
-pub use model::{EncoderConfig, Model, Values, Weights};
-pub use run::{Outcome, Progress, RunOptions, pretrain_simclr};
-pub use simclr::SimclrTrainer;
+pub use model::{AdversaryShape, Attachments, EncoderConfig, Model, Values, Weights};
+pub use run::{Outcome, Progress, RunOptions, pretrain};
+pub use simclr::{BatchNormScope, SimclrConfig};
+pub use supervised::SupervisedConfig;
+pub use talos::TalosConfig;
+pub use task::{TaskModel, softmax_rows};
+pub use trainer::Trainer;

@@ -1,8 +1,9 @@
-//! An encoder with its projection head: what is trained, saved and loaded.
+//! An encoder with what it carries: a projection head, a task classifier, an adversary. What is trained, saved and loaded.
 
 use crate::gpu::{Buffer, Gpu, Recording};
-use crate::graph::{Graph, Memory, ParameterSet, Role};
-use crate::nn::{Architecture, Head, HeadKind, Names, ResNet, Stem};
+use crate::graph::{Graph, Memory, ParameterSet, Role, Value};
+use crate::kernels::elementwise::Unary;
+use crate::nn::{Architecture, Head, HeadKind, Linear, LinearInit, Mlp, Names, ResNet, Stem, Tracer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,19 +20,48 @@ pub struct EncoderConfig {
     pub size: usize,
 }
 
-/// The layers of an encoder, with or without a projection head, and their parameters' names and places.
+/// What an encoder carries beside its own layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Attachments {
+    /// The projection head of contrastive training, `projector.*`.
+    pub projector: Option<HeadKind>,
+    /// A linear classifier of so many classes on the features, `head.*`.
+    pub task: Option<usize>,
+    /// The adversarial classifier of Talos, `adversary.*`.
+    pub adversary: Option<AdversaryShape>,
+}
+
+impl Attachments {
+    /// The encoder alone.
+    pub const NONE: Attachments = Attachments { projector: None, task: None, adversary: None };
+}
+
+/// The adversary of Talos: d → 64 → 64 → classes on features or projections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdversaryShape {
+    pub classes: usize,
+    /// Whether it reads the projection instead of the features.
+    pub on_projection: bool,
+}
+
+/// The layers of an encoder and of what it carries, and their parameters' names and places.
 pub struct Model {
     pub config: EncoderConfig,
     pub parameters: ParameterSet,
     pub encoder: ResNet,
-    pub head: Option<Head>,
+    pub projector: Option<Head>,
+    pub task: Option<Linear>,
+    pub adversary: Option<Mlp>,
 }
 
 /// A model's values by parameter name, in file order.
 pub type Values = BTreeMap<String, Vec<f32>>;
 
+/// Hidden units of the adversary's two layers (He & Zhang).
+const ADVERSARY_WIDTH: usize = 64;
+
 impl Model {
-    pub fn new(config: EncoderConfig, head: Option<HeadKind>) -> Result<Model> {
+    pub fn new(config: EncoderConfig, carried: Attachments) -> Result<Model> {
         if config.size < 8 {
             return Err(Error::usage(format!(
                 "size: expected images of at least 8 pixels a side, found {}",
@@ -41,8 +71,34 @@ impl Model {
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
         let encoder = ResNet::new(&mut names, config.arch, config.stem, config.width)?;
-        let head = head.map(|kind| Head::new(&mut names, kind, encoder.feature_dim()));
-        Ok(Model { config, parameters, encoder, head })
+        let features = encoder.feature_dim();
+        let projector = carried.projector.map(|kind| Head::new(&mut names, kind, features));
+        let task = carried.task.map(|classes| {
+            Linear::new(&mut names.inside("head"), features, classes, true, None, LinearInit::Default)
+        });
+        let adversary = carried.adversary.map(|shape| {
+            let input = match carried.projector {
+                Some(kind) if shape.on_projection => kind.output(),
+                _ => features,
+            };
+            let widths = [input, ADVERSARY_WIDTH, ADVERSARY_WIDTH, shape.classes];
+            Mlp::new(&mut names.inside("adversary"), &widths, Unary::Relu, LinearInit::Default)
+        });
+        Ok(Model { config, parameters, encoder, projector, task, adversary })
+    }
+
+    /// Projections `[N, D]` of features; the features themselves without a projection head.
+    pub fn project(&self, tracer: &mut Tracer, features: Value) -> Result<Value> {
+        self.projector.as_ref().map_or(Ok(features), |head| head.forward(tracer, features))
+    }
+
+    /// Logits `[N, classes]` of features.
+    ///
+    /// # Errors
+    /// A model without task classifier.
+    pub fn classify(&self, tracer: &mut Tracer, features: Value) -> Result<Value> {
+        let task = self.task.ok_or_else(|| Error::shape("model: has no task classifier"))?;
+        task.forward(tracer, features)
     }
 
     /// Puts `values` on the GPU.

@@ -1,8 +1,9 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
 use super::checkpoint;
-use super::config::{BatchNormScope, CONFIG_FILE, PretrainConfig};
-use super::simclr::{LOSS_RING, SimclrTrainer};
+use super::config::{CONFIG_FILE, PretrainConfig, Start, Training};
+use super::model::{Attachments, Model, Values};
+use super::trainer::{LOSS_RING, Trainer};
 use crate::data::{ImageSet, Normalization};
 use crate::files::write_bytes_atomic;
 use crate::gpu::{Gpu, Pending};
@@ -60,22 +61,27 @@ struct Line {
     /// Counted from 1.
     step: u64,
     epoch: u64,
+    /// Whose loss it is, where two networks take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phase: Option<String>,
     loss: f32,
     learning_rate: f64,
 }
 
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(30);
+/// Names of the phases of a method with two, as [`super::config::Place`] counts them.
+const PHASES: [&str; 2] = ["encoder", "adversary"];
 const METRICS: &str = "metrics.jsonl";
 const ENCODER: &str = "encoder.safetensors";
 
-/// Trains with SimCLR and leaves `encoder.safetensors`, `metrics.jsonl`, `config.toml` and `checkpoint/` in the folder.
+/// Trains an encoder and leaves `encoder.safetensors`, `metrics.jsonl`, `config.toml` and `checkpoint/` in the folder.
 ///
 /// A run that was killed at any moment and is resumed ends in the same bits as one that was not.
 ///
 /// # Errors
 /// [`Error::Diverged`] at the first step whose loss is not finite: the last good checkpoint stays.
 /// [`Error::Interrupted`] when `progress` asked to stop: a checkpoint was saved, and the message says how to resume.
-pub fn pretrain_simclr(
+pub fn pretrain(
     gpu: &Gpu,
     set: &ImageSet,
     options: &RunOptions,
@@ -91,7 +97,10 @@ pub fn pretrain_simclr(
             folder.display()
         )));
     }
-    let mut trainer = SimclrTrainer::new(gpu, options.config.simclr.clone(), set)?;
+    let mut trainer = Trainer::new(gpu, options.config.training.clone(), set)?;
+    if let Some(start) = &options.config.start {
+        trainer.start_from(&start_values(start, &trainer)?)?;
+    }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     options.config.write(folder)?;
     let first = if options.resume { checkpoint::restore(folder, &mut trainer)?.unwrap_or(0) } else { 0 };
@@ -137,7 +146,7 @@ pub fn pretrain_simclr(
     Ok(Outcome {
         steps: trainer.step_count(),
         steps_here: trainer.step_count() - first,
-        final_loss: metrics.losses.last().map_or(f32::NAN, |l| l.1),
+        final_loss: final_loss(&trainer, &metrics.losses),
         losses: metrics.losses,
         encoder,
         encoder_sha256,
@@ -159,7 +168,15 @@ fn same_run(folder: &Path, config: &PretrainConfig) -> Result<()> {
             config.data_hash
         )));
     }
-    let changed = old.simclr.changes(&config.simclr)?;
+    if old.start != config.start {
+        return Err(Error::usage(format!(
+            "{}: its run started from {:?}, not from {:?}; resume with the same start or begin in a new folder",
+            folder.display(),
+            old.start,
+            config.start
+        )));
+    }
+    let changed = old.training.changes(&config.training)?;
     if !changed.is_empty() {
         return Err(Error::usage(format!(
             "{}: its run has another configuration: {}; resume with the same settings or start in a new folder",
@@ -174,7 +191,7 @@ fn same_run(folder: &Path, config: &PretrainConfig) -> Result<()> {
 /// it can get lost.
 fn settle(
     gpu: &Gpu,
-    trainer: &SimclrTrainer,
+    trainer: &Trainer,
     window: &mut Option<(u64, Pending)>,
     read_from: &mut u64,
     metrics: &mut Metrics,
@@ -229,7 +246,7 @@ impl Metrics {
     fn take(
         &mut self,
         gpu: &Gpu,
-        trainer: &SimclrTrainer,
+        trainer: &Trainer,
         pending: Pending,
         from: u64,
         upto: u64,
@@ -250,8 +267,10 @@ impl Metrics {
                     step + 1
                 )));
             }
-            let epoch = step / trainer.steps_per_epoch();
-            let line = Line { step: step + 1, epoch, loss, learning_rate: trainer.learning_rate(step) };
+            let place = trainer.place(step);
+            let phase = (trainer.training().phases() > 1).then(|| PHASES[place.phase].to_string());
+            let learning_rate = trainer.learning_rate(step);
+            let line = Line { step: step + 1, epoch: place.epoch, phase, loss, learning_rate };
             text.push_str(&serde_json::to_string(&line).map_err(|e| Error::shape(format!("metrics: {e}")))?);
             text.push('\n');
             self.losses.push((step + 1, loss));
@@ -272,21 +291,56 @@ impl Metrics {
     }
 }
 
-fn save_encoder(folder: &Path, trainer: &SimclrTrainer, run: &PretrainConfig) -> Result<(PathBuf, String)> {
-    let config = trainer.config();
+/// The last loss of the encoder, which in Talos is not the last one.
+fn final_loss(trainer: &Trainer, losses: &[(u64, f32)]) -> f32 {
+    let of_encoder = |step: u64| trainer.place(step - 1).phase == 0;
+    losses.iter().rev().find(|(step, _)| of_encoder(*step)).map_or(f32::NAN, |(_, loss)| *loss)
+}
+
+/// The weights that a run starts from.
+///
+/// # Errors
+/// A file that is missing or has changed; an encoder of another shape.
+fn start_values(start: &Start, trainer: &Trainer) -> Result<Values> {
+    let file = EncoderFile::read(&start.file)?;
+    if file.sha256 != start.sha256 {
+        return Err(Error::usage(format!(
+            "{}: the run starts from the file with SHA-256 {}, found {}; bring that file back or begin a new run",
+            start.file.display(),
+            start.sha256,
+            file.sha256
+        )));
+    }
+    // The encoder must be there as a whole; a projection head is taken if its shape is the same.
+    let bare = Model::new(trainer.model().config, Attachments::NONE)?;
+    let mut values = file.match_parameters(&bare.parameters, |_| false)?.values;
+    for (name, tensor) in &file.state.tensors {
+        if name.starts_with("projector.") {
+            values.insert(name.clone(), tensor.values.clone());
+        }
+    }
+    Ok(values)
+}
+
+fn save_encoder(folder: &Path, trainer: &Trainer, run: &PretrainConfig) -> Result<(PathBuf, String)> {
+    let training = trainer.training();
+    let settings = training.settings();
     let (values, _) = trainer.download()?;
-    // Running statistics move once for each pass.
-    let passes = if config.batch_norm == BatchNormScope::PerView { 2 } else { 1 };
-    let updates = trainer.step_count() as i64 * passes;
+    // Running statistics move once for each pass, and only in the first phase.
+    let passes = match training {
+        Training::Simclr(config) => config.passes(),
+        Training::Supervised(_) => 1,
+    };
+    let updates = (trainer.step_count() / training.phases() as u64 * passes) as i64;
     let state = StateDict::of_parameters(&trainer.model().parameters, &values, updates)?;
     let json = serde_json::to_value(run).map_err(|e| Error::usage(format!("configuration: {e}")))?;
     let metadata = EncoderMetadata {
-        arch: config.encoder.arch.to_string(),
-        stem: config.encoder.stem.to_string(),
-        width: config.encoder.width,
+        arch: settings.encoder.arch.to_string(),
+        stem: settings.encoder.stem.to_string(),
+        width: settings.encoder.width,
         normalization: Normalization {
-            mean: config.recipe.mean.map(|v| v as f32),
-            std: config.recipe.std.map(|v| v as f32),
+            mean: settings.recipe.mean.map(|v| v as f32),
+            std: settings.recipe.std.map(|v| v as f32),
         },
         config: json,
     };

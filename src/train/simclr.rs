@@ -1,289 +1,179 @@
-//! The SimCLR training program: augment, encode, project, NT-Xent, backward, optimizer, in one replayed list.
+//! SimCLR (Chen et al., ICML 2020): its settings and its training program.
 
-use super::config::{BatchNormScope, SimclrConfig};
-use super::images::GpuImages;
-use super::model::{Model, Values, Weights};
-use crate::augment::augment;
-use crate::data::ImageSet;
-use crate::gpu::{Buffer, Gpu, MemoryPlan, Pending, Program, Recording, Slice, Submission};
-use crate::graph::ops::{ConcatRows, NtXent, TakeRows};
-use crate::graph::{Form, Graph, Role, Value};
-use crate::kernels::augment::{Batch, ViewOrder};
-use crate::kernels::optim::{Segment, SegmentTable};
-use crate::kernels::{Shape, StepState, Tensor, loss};
-use crate::nn::{Mode, Tracer};
-use crate::optim::{Arena, LearningRate};
-use crate::rng::{Key, Stream, permutation};
-use crate::{Error, Result};
-use std::collections::VecDeque;
+use super::config::wrong;
+use super::model::{EncoderConfig, Model};
+use super::program::{Input, Parts};
+use super::talos::{TalosConfig, adversary_program, concat, encoder_program};
+use crate::Result;
+use crate::augment::Recipe;
+use crate::gpu::{Program, Recording};
+use crate::graph::ops::{NtXent, TakeRows};
+use crate::graph::{Graph, Value};
+use crate::nn::{HeadKind, Mode, Tracer};
+use crate::optim::{Optimizer, Schedule};
+use serde::{Deserialize, Serialize};
 
-/// Losses kept on the GPU until they are read.
-pub const LOSS_RING: u64 = 64;
-/// Submits that may be under way.
-const IN_FLIGHT: usize = 2;
-
-/// A SimCLR run on the GPU, advanced step by step. The bits of a step depend on the configuration, the images
-/// and the number of the step alone.
-pub struct SimclrTrainer<'a> {
-    gpu: &'a Gpu,
-    set: &'a ImageSet,
-    config: SimclrConfig,
-    rate: LearningRate,
-    model: Model,
-    weights: Weights,
-    optimizer_state: Vec<Buffer>,
-    images: GpuImages,
-    step_state: Buffer,
-    losses: Buffer,
-    program: Program,
-    done: u64,
-    order: (u64, Vec<usize>),
-    in_flight: VecDeque<Submission>,
+/// Over which views batch norm takes its statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchNormScope {
+    /// Both views of all images in one pass of 2N rows (He & Zhang, sthalles).
+    Joint,
+    /// A pass for each view, with two updates of the running statistics a step (leftthomas, EncoderMI).
+    PerView,
 }
 
-impl<'a> SimclrTrainer<'a> {
-    /// Traces, differentiates, plans and compiles the step; parameters get their initial values.
-    ///
-    /// # Errors
-    /// Settings out of range; tensors over the adapter's limits, before anything large is allocated.
-    pub fn new(gpu: &'a Gpu, config: SimclrConfig, set: &'a ImageSet) -> Result<SimclrTrainer<'a>> {
-        config.check(set.len())?;
-        let images = GpuImages::new(gpu, set, config.batch)?;
-        SimclrTrainer::with_images(gpu, config, set, images)
-    }
-
-    /// The same with the images of `set` kept as `images` does, which has room for a batch; the bits are the same.
-    pub fn with_images(
-        gpu: &'a Gpu,
-        config: SimclrConfig,
-        set: &'a ImageSet,
-        images: GpuImages,
-    ) -> Result<SimclrTrainer<'a>> {
-        config.check(set.len())?;
-        let model = Model::new(config.encoder, Some(config.head))?;
-        let weights = model.upload(gpu, &model.parameters.initial_values(config.seed))?;
-        let bytes = model.parameters.arena_bytes(Role::Trained);
-        let optimizer_state = (0..config.optimizer.state_buffers())
-            .map(|i| gpu.buffer(&format!("optimizer state {i}"), bytes))
-            .collect::<Result<Vec<_>>>()?;
-        let step_state = gpu.buffer("step", size_of::<StepState>() as u64)?;
-        let losses = gpu.buffer("losses", LOSS_RING * 4)?;
-        let mut parts = Parts { gpu, config: &config, model: &model, weights: &weights, images: &images };
-        let program = parts.program(&optimizer_state, &step_state, &losses)?;
-        let rate = config.rate()?;
-        Ok(SimclrTrainer {
-            gpu,
-            set,
-            rate,
-            model,
-            weights,
-            optimizer_state,
-            images,
-            step_state,
-            losses,
-            program,
-            done: 0,
-            order: (u64::MAX, Vec::new()),
-            in_flight: VecDeque::new(),
-            config,
-        })
-    }
-
-    pub fn config(&self) -> &SimclrConfig {
-        &self.config
-    }
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-    /// Steps done.
-    pub fn step_count(&self) -> u64 {
-        self.done
-    }
-    pub fn steps_per_epoch(&self) -> u64 {
-        self.config.steps_per_epoch(self.set.len())
-    }
-    /// Steps of the whole run.
-    pub fn total_steps(&self) -> u64 {
-        self.steps_per_epoch() * self.config.epochs
-    }
-    pub fn memory(&self) -> &MemoryPlan {
-        self.program.memory()
-    }
-    /// The program of one step, to time and profile.
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-    pub fn learning_rate(&self, step: u64) -> f64 {
-        self.rate.lr(step, self.steps_per_epoch())
-    }
-
-    /// Queues the next step; waits only while more than two are under way.
-    pub fn step(&mut self) -> Result<()> {
-        let (epoch, place) = (self.done / self.steps_per_epoch(), self.done % self.steps_per_epoch());
-        let key = Key::from_seed(self.config.seed);
-        if self.order.0 != epoch {
-            let key = key.stream(Stream::BatchOrder, epoch as u32);
-            self.order = (epoch, permutation(key, self.set.len()));
-        }
-        let first = place as usize * self.config.batch;
-        self.images.choose(self.gpu, self.set, &self.order.1[first..first + self.config.batch])?;
-        let (bias1, bias2) = self.config.optimizer.bias_corrections(self.done);
-        let state = StepState {
-            step: self.done as u32,
-            epoch: epoch as u32,
-            augment_key: key.stream(Stream::Augment, epoch as u32).0,
-            dropout_key: key.stream(Stream::Dropout, self.done as u32).0,
-            learning_rate: self.learning_rate(self.done) as f32,
-            adam_bias1: bias1,
-            adam_bias2_sqrt: bias2,
-            ..StepState::default()
-        };
-        self.gpu.write(&self.step_state, 0, &[state])?;
-        self.in_flight.push_back(self.program.submit(self.gpu));
-        if self.in_flight.len() > IN_FLIGHT
-            && let Some(oldest) = self.in_flight.pop_front()
-        {
-            self.gpu.wait(&oldest)?;
-        }
-        self.done += 1;
-        Ok(())
-    }
-
-    /// Asks for the ring of the last 64 losses; that of step s, counted from 0, lies at s % 64.
-    pub fn losses_later(&self) -> Result<Pending> {
-        self.gpu.read_later(&self.losses, 0, LOSS_RING * 4)
-    }
-
-    /// Everything that the next step depends on: parameters and running statistics, optimizer state.
-    pub fn download(&self) -> Result<(Values, Vec<Vec<f32>>)> {
-        let values = self.model.download(self.gpu, &self.weights)?;
-        let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        let state = self.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
-        Ok((values, state))
-    }
-
-    /// Goes on from what [`SimclrTrainer::download`] gave after `done` steps.
-    ///
-    /// # Errors
-    /// Values that do not fit this model, by name.
-    pub fn restore(&mut self, done: u64, values: &Values, optimizer_state: &[Vec<f32>]) -> Result<()> {
-        let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        if optimizer_state.len() != self.optimizer_state.len()
-            || optimizer_state.iter().any(|s| s.len() != words)
-        {
-            return Err(Error::shape("checkpoint: its optimizer state does not fit this configuration"));
-        }
-        for (role, arena) in [(Role::Trained, &self.weights.trained), (Role::State, &self.weights.state)] {
-            self.gpu.write(arena, 0, &self.model.parameters.pack_arena(role, values)?)?;
-        }
-        for (buffer, state) in self.optimizer_state.iter().zip(optimizer_state) {
-            self.gpu.write(buffer, 0, state)?;
-        }
-        self.done = done;
-        Ok(())
-    }
+/// A SimCLR pre-training run, with or without Talos.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimclrConfig {
+    pub seed: u64,
+    /// Images in a step; each gives two views. The last partial batch of an epoch is dropped.
+    pub batch: usize,
+    pub epochs: u64,
+    pub temperature: f32,
+    pub head: HeadKind,
+    pub batch_norm: BatchNormScope,
+    pub learning_rate: f64,
+    /// As [`Schedule`] writes itself, e.g. `cosine`.
+    pub schedule: String,
+    pub encoder: EncoderConfig,
+    pub optimizer: Optimizer,
+    /// How views are made; its normalisation is the encoder's.
+    pub recipe: Recipe,
+    /// Censoring of an attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub talos: Option<TalosConfig>,
 }
 
-/// What the program is made of.
-struct Parts<'a> {
-    gpu: &'a Gpu,
-    config: &'a SimclrConfig,
-    model: &'a Model,
-    weights: &'a Weights,
-    images: &'a GpuImages,
-}
+impl SimclrConfig {
+    /// The preset `emi-simclr` (EncoderMI with SimCLR) for other sizes: NT-Xent with τ = 0.5, head `simclr-bn`, a pass for
+    /// each view, Adam with 1e-3 and weight decay 1e-6 at a constant rate.
+    pub fn emi_simclr(
+        encoder: EncoderConfig,
+        recipe: Recipe,
+        batch: usize,
+        epochs: u64,
+        seed: u64,
+    ) -> SimclrConfig {
+        SimclrConfig {
+            seed,
+            batch,
+            epochs,
+            temperature: 0.5,
+            head: HeadKind::SimclrBn,
+            batch_norm: BatchNormScope::PerView,
+            learning_rate: 1e-3,
+            schedule: Schedule::Const.to_string(),
+            encoder,
+            optimizer: Optimizer::adam(1e-6),
+            recipe,
+            talos: None,
+        }
+    }
 
-impl Parts<'_> {
-    fn program(
-        &mut self,
-        optimizer_state: &[Buffer],
-        step_state: &Buffer,
-        losses: &Buffer,
-    ) -> Result<Program> {
-        let (gpu, config) = (self.gpu, self.config);
-        let gradients = gpu.buffer("gradients", self.model.parameters.arena_bytes(Role::Trained))?;
-        let mut recording = Recording::new(gpu.facts());
-        let step = recording.persistent(step_state);
+    /// The presets `cl-stage0` and `cl-stage1` (He & Zhang): NT-Xent with τ = 0.07, head `simclr-cl-resnet`, joint batch norm, Adam with
+    /// 3e-4 and weight decay 1e-4; the rate falls by `cosine-delayed`, or with `compat` by `cosine-batches` as released.
+    pub fn cl_stage(
+        encoder: EncoderConfig,
+        recipe: Recipe,
+        batch: usize,
+        epochs: u64,
+        seed: u64,
+        compat: bool,
+    ) -> SimclrConfig {
+        let schedule = if compat { Schedule::CosineBatches } else { Schedule::CosineDelayed };
+        SimclrConfig {
+            temperature: 0.07,
+            head: HeadKind::SimclrClResnet,
+            batch_norm: BatchNormScope::Joint,
+            learning_rate: 3e-4,
+            schedule: schedule.to_string(),
+            optimizer: Optimizer::adam(1e-4),
+            ..SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, seed)
+        }
+    }
 
-        let size = config.encoder.size;
-        let input = Shape::new(2 * config.batch, 3, size, size);
-        let views = Tensor::transient(&mut recording, "views", input);
-        let batch = Batch {
-            entries: recording.persistent(self.images.entries()),
-            images: config.batch,
-            views: 2,
-            first_view: 0,
-            order: ViewOrder::ViewMajor,
-        };
-        let source = self.images.images(&mut recording);
-        augment(&mut recording, step, &source, &batch, &config.recipe, views)?;
+    pub(super) fn check_own(&self) -> Result<()> {
+        if !(0.001..=1000.0).contains(&self.temperature) {
+            return wrong("temperature", self.temperature, "a number within 0.001..=1000");
+        }
+        self.talos.map_or(Ok(()), |talos| talos.check())
+    }
 
+    /// Updates of the running statistics in a step.
+    pub(super) fn passes(&self) -> u64 {
+        if self.batch_norm == BatchNormScope::PerView { 2 } else { 1 }
+    }
+
+    /// The programs of the run's phases.
+    pub(super) fn programs(&self, parts: &Parts) -> Result<Vec<Program>> {
+        match &self.talos {
+            None => Ok(vec![self.program(parts)?]),
+            Some(talos) => {
+                Ok(vec![encoder_program(self, talos, parts)?, adversary_program(self, talos, parts)?])
+            }
+        }
+    }
+
+    /// Augment, encode, project, NT-Xent, backward, optimizer, in one replayed list.
+    fn program(&self, parts: &Parts) -> Result<Program> {
+        let mut recording = Recording::new(parts.gpu.facts());
         let mut graph = Graph::new();
-        let x = graph.input("views", Form::Tensor(input));
-        let z = self.project(&mut graph, x)?;
-        let loss = graph.apply1(NtXent { temperature: config.temperature }, &[z])?;
-        let parameter_gradients = graph.backward(loss)?;
-        let mut memory = self
-            .weights
-            .memory(&self.model.parameters, &graph, &mut recording)
-            .with_input("views", views.slice);
-        for (id, gradient) in parameter_gradients {
-            memory.values.insert(gradient, self.model.parameters.slice(id, &mut recording, &gradients));
-        }
-        let loss_slice = recording.transient("loss", 16);
-        memory.values.insert(loss, loss_slice);
-        graph.record(&mut recording, &memory)?;
-        let ring = recording.persistent(losses);
-        loss::keep_loss(&mut recording, step, Tensor::new(Shape::matrix(1, 1), loss_slice), ring);
-        self.optimize(&mut recording, step, &gradients, optimizer_state)?;
-        Program::build(gpu, &recording)
+        let views = Input::tensor("views", parts.views(&mut recording, 2, &self.recipe)?);
+        let x = views.value(&mut graph);
+        let parameters = &parts.model.parameters;
+        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+        let z = embed(parts.model, &mut tracer, self.batch_norm, self.batch, x, None)?.projections;
+        let loss = graph.apply1(NtXent { temperature: self.temperature }, &[z])?;
+        parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""))?;
+        Program::build(parts.gpu, &recording)
     }
+}
 
-    /// Projections `[2N, D]` of the views.
-    fn project(&self, graph: &mut Graph, x: Value) -> Result<Value> {
-        let n = self.config.batch;
-        let parameters = &self.model.parameters;
-        let mut tracer = Tracer { graph, parameters, mode: Mode::Train, draws: None };
-        let pass = |tracer: &mut Tracer, x| {
-            let h = self.model.encoder.forward(tracer, x)?;
-            match &self.model.head {
-                Some(head) => head.forward(tracer, h),
-                None => Ok(h),
-            }
-        };
-        match self.config.batch_norm {
-            BatchNormScope::Joint => pass(&mut tracer, x),
-            BatchNormScope::PerView => {
-                let first = tracer.graph.apply1(TakeRows { first: 0, count: n }, &[x])?;
-                let second = tracer.graph.apply1(TakeRows { first: n, count: n }, &[x])?;
-                let (a, b) = (pass(&mut tracer, first)?, pass(&mut tracer, second)?);
-                tracer.graph.apply1(ConcatRows, &[a, b])
-            }
-        }
-    }
+/// Features and projections of a batch.
+pub(super) struct Embedded {
+    /// `[2N, d]`, all first views before all second ones.
+    pub features: Value,
+    /// `[2N, D]`
+    pub projections: Value,
+    /// Features and projections `[N, …]` of the plain images, if they were given.
+    pub original: Option<(Value, Value)>,
+}
 
-    fn optimize(
-        &self,
-        recording: &mut Recording,
-        step: Slice,
-        gradients: &Buffer,
-        state: &[Buffer],
-    ) -> Result<()> {
-        let segments: Vec<Segment> = self
-            .model
-            .parameters
-            .iter()
-            .filter(|(_, p)| p.trainable())
-            .map(|(_, p)| Segment { offset: p.offset as usize / 16, length: p.form.bytes() as usize / 16 })
-            .collect();
-        let table = SegmentTable::new(self.gpu, &segments)?;
-        let state: Vec<Slice> = state.iter().map(|b| recording.persistent(b)).collect();
-        let arena = Arena {
-            parameters: recording.persistent(&self.weights.trained),
-            gradients: recording.persistent(gradients),
-            state: &state,
-            segments: Some(&table),
-        };
-        self.config.optimizer.step(recording, step, &arena)
+/// Encodes and projects the views `x` of `n` images and the plain images `original`.
+pub(super) fn embed(
+    model: &Model,
+    tracer: &mut Tracer,
+    scope: BatchNormScope,
+    n: usize,
+    x: Value,
+    original: Option<Value>,
+) -> Result<Embedded> {
+    let rows = |tracer: &mut Tracer, x, first, count| tracer.graph.apply1(TakeRows { first, count }, &[x]);
+    let passes = match (scope, original) {
+        (BatchNormScope::Joint, None) => vec![x],
+        (BatchNormScope::Joint, Some(plain)) => vec![concat(tracer, &[x, plain])?],
+        (BatchNormScope::PerView, _) => {
+            let mut passes = vec![rows(tracer, x, 0, n)?, rows(tracer, x, n, n)?];
+            passes.extend(original);
+            passes
+        }
+    };
+    let (mut features, mut projections) = (Vec::new(), Vec::new());
+    for pass in passes {
+        let h = model.encoder.forward(tracer, pass)?;
+        features.push(h);
+        projections.push(model.project(tracer, h)?);
     }
+    let (features, projections) = (concat(tracer, &features)?, concat(tracer, &projections)?);
+    if original.is_none() {
+        return Ok(Embedded { features, projections, original: None });
+    }
+    let plain = (rows(tracer, features, 2 * n, n)?, rows(tracer, projections, 2 * n, n)?);
+    Ok(Embedded {
+        features: rows(tracer, features, 0, 2 * n)?,
+        projections: rows(tracer, projections, 0, 2 * n)?,
+        original: Some(plain),
+    })
 }

@@ -3,7 +3,7 @@
 use contraleak::augment::Recipe;
 use contraleak::data::{self, ImageSet};
 use contraleak::nn::{Architecture, Stem};
-use contraleak::train::{EncoderConfig, Method, PretrainConfig, Progress, RunOptions, SimclrConfig};
+use contraleak::train::{EncoderConfig, PretrainConfig, Progress, RunOptions, SimclrConfig, Training};
 use std::path::Path;
 
 pub const SIDE: usize = 16;
@@ -27,14 +27,14 @@ pub fn simclr(epochs: u64) -> SimclrConfig {
     SimclrConfig::emi_simclr(encoder_config(), recipe(), 4, epochs, 7)
 }
 
-pub fn options(folder: &Path, set: &ImageSet, simclr: SimclrConfig) -> RunOptions {
+pub fn options(folder: &Path, set: &ImageSet, training: impl Into<Training>) -> RunOptions {
     RunOptions {
         folder: folder.to_path_buf(),
         config: PretrainConfig {
-            method: Method::Simclr,
             data: "synthetic-faces".into(),
             data_hash: set.content_hash(),
-            simclr,
+            start: None,
+            training: training.into(),
         },
         resume: false,
         checkpoint_every: None,

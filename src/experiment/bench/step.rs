@@ -7,7 +7,7 @@ use crate::Result;
 use crate::augment::Recipe;
 use crate::data::faces::{FacesOptions, generate};
 use crate::gpu::{Gpu, MemoryPlan};
-use crate::train::{BatchNormScope, EncoderConfig, SimclrConfig, SimclrTrainer};
+use crate::train::{BatchNormScope, EncoderConfig, SimclrConfig, Trainer};
 use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
@@ -71,7 +71,7 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
         ..SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, 0)
     };
     let start = Instant::now();
-    let mut trainer = SimclrTrainer::new(gpu, config, &set)?;
+    let mut trainer = Trainer::new(gpu, config, &set)?;
     let build_s = start.elapsed().as_secs_f64();
     let mut one = || {
         trainer.step()?;

@@ -120,7 +120,7 @@ pub fn summary(
     images: usize,
     parameters: u64,
 ) -> EncoderSummary {
-    let per_epoch = config.steps_per_epoch(images).max(1) as usize;
+    let per_epoch = (images / config.batch).max(1);
     let loss_curve = outcome
         .losses
         .chunks(per_epoch)

@@ -77,4 +77,43 @@ impl Operation for TakeRows {
         recording.copy(inputs[0].slice.part(self.first as u64 * row, y), outputs[0].slice.part(0, y));
         Ok(())
     }
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        upstream: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
+        let dx = match upstream[0] {
+            Some(dy) if wanted[0] => {
+                let rows = graph.shape(node.inputs[0])?.n;
+                Some(graph.apply1(PlaceRows { first: self.first, rows }, &[dy])?)
+            }
+            _ => None,
+        };
+        Ok(vec![dx])
+    }
+}
+
+/// The input as rows `first ..` of `rows`, zeros elsewhere: the gradient of [`TakeRows`].
+struct PlaceRows {
+    first: usize,
+    rows: usize,
+}
+
+impl Operation for PlaceRows {
+    fn name(&self) -> &'static str {
+        "place_rows"
+    }
+    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
+        let x = inputs[0].shape(self.name())?;
+        Ok(vec![Form::Tensor(Shape { n: self.rows, ..x })])
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let bytes = inputs[0].form.bytes();
+        let row = outputs[0].form.bytes() / self.rows.max(1) as u64;
+        recording.clear(outputs[0].slice);
+        recording.copy(inputs[0].slice.part(0, bytes), outputs[0].slice.part(self.first as u64 * row, bytes));
+        Ok(())
+    }
 }
