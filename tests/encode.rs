@@ -92,7 +92,8 @@ fn the_caller_can_stop_and_mistakes_are_named() {
 #[test]
 fn features_that_are_not_finite_name_the_image() {
     let set = faces(IMAGES, 1);
-    let model = contraleak::train::Model::new(encoder_config(), contraleak::train::Attachments::NONE).unwrap();
+    let model =
+        contraleak::train::Model::new(encoder_config(), contraleak::train::Attachments::NONE).unwrap();
     let mut values = model.parameters.initial_values(3);
     values.get_mut("layer4.1.bn2.bias").unwrap()[1] = f32::INFINITY;
     let encoder = Encoder::new(gpu(), encoder_config(), &values).unwrap();
