@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 /// Which network classifies a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
-    /// Fully connected; widths from input to classes.
-    Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit },
+    /// Fully connected; widths from input to classes. `last` is applied to the logits: `None` unless a published
+    /// artefact is reproduced (a ReLU there can die and then answers class 0 for everything).
+    Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit, last: Option<Unary> },
     /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
     /// A row is a set of points of three coordinates (`compat: deepsets`).
@@ -66,8 +67,8 @@ impl Architecture {
     fn build(&self, parameters: &mut ParameterSet) -> Network {
         let mut names = Names::new(parameters);
         match self {
-            Architecture::Mlp { widths, activation, init } => {
-                Network::Mlp(Mlp::new(&mut names, widths, *activation, *init))
+            Architecture::Mlp { widths, activation, init, last } => {
+                Network::Mlp(Mlp::new(&mut names, widths, *activation, *init, *last))
             }
             Architecture::DeepSets { elements, width, dropout } => {
                 Network::DeepSets(DeepSets::new(&mut names, *width, 2, *dropout), *elements)

@@ -120,6 +120,8 @@ pub enum LinearInit {
     Bound(f64),
     /// N(0, std²) weights, zero bias.
     Normal(f64),
+    /// N(0, 1/I) weights, that is standard deviation 1/√I, zero bias.
+    FanIn,
 }
 
 /// `y = f(x Wᵀ + b)`.
@@ -145,6 +147,7 @@ impl Linear {
             LinearInit::Bound(bound) => (Init::Uniform(bound), Init::Uniform(bound)),
             LinearInit::Glorot => (Init::Uniform((6.0 / (i + o) as f64).sqrt()), Init::Zeros),
             LinearInit::Normal(std) => (Init::Normal(std), Init::Zeros),
+            LinearInit::FanIn => (Init::Normal(bound), Init::Zeros),
         };
         let form = Form::Weight(WeightShape { o, i, kernel: 1 });
         let weight = names.add("weight", form, vec![o, i], weight_init, Role::Trained);

@@ -179,7 +179,9 @@ fn vector(settings: &Settings, seed: u64) -> (Architecture, Training) {
         keep_partial: true,
         seed,
     };
-    (Architecture::Mlp { widths, activation: Unary::Tanh, init: LinearInit::Glorot }, training)
+    let architecture =
+        Architecture::Mlp { widths, activation: Unary::Tanh, init: LinearInit::Glorot, last: None };
+    (architecture, training)
 }
 
 /// Network and training of S.
