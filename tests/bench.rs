@@ -51,6 +51,10 @@ fn encode_loss_and_dispatch_report() {
     positive(&report, &["gflops_per_s", "scratch_bytes", "input_bytes"]);
     assert!(report["forward"]["median"].as_f64().unwrap() > 0.0);
     assert!(report["both"]["median"].as_f64().unwrap() > 0.0);
+    let attack = ["--images", "24", "--alone", "1", "--rows", "512", "--json"];
+    let report = bench(&[&["hop-skip-jump"], &attack[..]].concat());
+    positive(&report, &["together_s", "alone_s", "times_faster", "queries_an_image"]);
+    assert_eq!(report["same_bits"], true, "{report}");
     let report = bench(&["dispatch", "--json"]);
     positive(&report, &["dispatch_us", "submit_us", "submit_wait_us", "read_back_us"]);
 }

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::{Global, output, progress};
 use crate::Result;
-use crate::experiment::bench::{self, EncodeOptions, KernelsOptions, LossOptions, Scale, StepOptions};
+use crate::experiment::bench::{self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::{Architecture, Stem};
 use crate::train::EncoderConfig;
 
-/// Measure throughput: training steps, encoding, the loss, every kernel, bare launches
+/// Measure throughput: training steps, encoding, the loss, the decision-boundary attack, every kernel, bare launches
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Figures are medians. A software adapter shares the CPU with whatever else runs.
 
@@ -29,6 +29,7 @@ enum BenchCommand {
     Step(StepArgs),
     Encode(EncodeArgs),
     Loss(LossArgs),
+    HopSkipJump(HopSkipJumpArgs),
     Kernels(KernelsArgs),
     Dispatch(DispatchArgs),
 }
@@ -121,6 +122,31 @@ struct LossArgs {
     runs: usize,
 }
 
+/// Time the decision-boundary attack on a linear classifier: all images in lockstep against one at a time
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Distances are compared with those to the hyperplane, which are known.
+
+Examples:
+  contraleak bench hop-skip-jump
+  contraleak bench hop-skip-jump --images 1000 --rows 32768 --json")]
+struct HopSkipJumpArgs {
+    /// Images attacked in lockstep
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Of those, how many are attacked again one at a time
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    alone: u32,
+    /// Queries a submit
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
+    rows: u32,
+    /// Side of the images, which have three channels
+    #[arg(long, value_name = "PIXELS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    size: u32,
+    /// Multiple of the published gradient queries
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    budget: u32,
+}
+
 /// Time every kernel at the shapes of the published encoders, against this adapter's measured roofline
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -160,6 +186,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         BenchCommand::Loss(args) => {
             let &LossArgs { rows, dim, temperature, runs } = args;
             show(&bench::loss(&gpu, &LossOptions { rows, dim, temperature, runs })?, global)
+        }
+        BenchCommand::HopSkipJump(args) => {
+            let [images, alone, rows, size] =
+                [args.images, args.alone, args.rows, args.size].map(|n| n as usize);
+            let options = HopSkipJumpOptions { images, alone, rows, size, budget: args.budget };
+            show(&bench::hop_skip_jump(&gpu, &options)?, global)
         }
         BenchCommand::Kernels(args) => {
             let KernelsArgs { filter, runs } = args;

@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod conv;
 pub mod elementwise;
+pub mod hop_skip_jump;
 pub mod loss;
 pub mod matmul;
 pub mod norm;

@@ -9,6 +9,7 @@ use contraleak::kernels::conv::depthwise::{
 };
 use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight};
 use contraleak::kernels::elementwise::{self, Dropout, Unary};
+use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
 use contraleak::kernels::loss::{self, CrossEntropy};
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::norm::{
@@ -58,6 +59,7 @@ pub fn record_all(facts: &Facts) -> Recording {
     losses(r);
     optimizers(r);
     augmentations(r);
+    boundary_attacks(r);
     recording
 }
 
@@ -319,6 +321,24 @@ fn augmentations(r: &mut Recording) {
             };
             augment::views(r, &images, &batch, records, &settings, y).expect("fits");
         }
+    }
+}
+
+fn boundary_attacks(r: &mut Recording) {
+    let range = PixelRange { low: 0.0, high: 1.0 };
+    // Rows of few texels and of many are reduced by workgroups of different sizes.
+    for side in [4, 23] {
+        let rows = Rows { slice: bytes(r, 5 * 16), count: 5 };
+        let draws = Draws { key: bytes(r, 16), images: bytes(r, 20) };
+        let [x, b, y, sum] = [Shape::new(5, 5, side, side); 4].map(|shape| tensor(r, shape));
+        let scalars = bytes(r, 20);
+        hop_skip_jump::uniform_images(r, rows, draws, range, y);
+        hop_skip_jump::interpolate(r, rows, x, b, y);
+        hop_skip_jump::directions(r, rows, draws, range, x, y);
+        hop_skip_jump::accumulate(r, rows, scalars, x, y, [b, sum]);
+        hop_skip_jump::gradient_direction(r, rows, [b, sum], y, scalars);
+        hop_skip_jump::step(r, rows, range, x, b, y);
+        hop_skip_jump::distances(r, rows, x, b, scalars);
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! * [`neural`]: a network on the largest posteriors and whether the prediction was right;
 //! * [`metric`]: thresholds on one number of the posteriors (Song and Mittal, USENIX Security 2021).
+//! * [`label_only`]: distance to the decision boundary by HopSkipJump, and labels of altered images.
 //!
 //! The attacker trains a shadow model whose training samples it knows, learns there how members are answered, and
 //! applies that to the target: every attack takes [`Four`] sets and ends in an [`Outcome`]. An attack on the target
 //! never sees which of the target's samples are members; only the evaluation does.
 
+pub mod label_only;
 pub mod metric;
 pub mod network;
 pub mod neural;

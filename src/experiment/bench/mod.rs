@@ -1,4 +1,5 @@
-//! How fast this machine is: whole training steps, encoding, the loss, single kernels, bare launches.
+//! How fast this machine is: whole training steps, encoding, the loss, the decision-boundary attack, single kernels,
+//! bare launches.
 //!
 //! Every figure is the median of several runs after a warm-up, which pays for compilation. Reports serialize to
 //! JSON and print as text.
@@ -6,6 +7,7 @@
 mod cases;
 mod dispatch;
 mod encode;
+mod hop_skip_jump;
 mod kernels;
 mod loss;
 mod profile;
@@ -17,6 +19,7 @@ mod workspace;
 pub use cases::{Case, Scale, cases};
 pub use dispatch::{DispatchReport, dispatch};
 pub use encode::{EncodeOptions, EncodeReport, encode};
+pub use hop_skip_jump::{HopSkipJumpOptions, HopSkipJumpReport, hop_skip_jump};
 pub use kernels::{KernelRow, KernelsOptions, KernelsReport, kernels};
 pub use loss::{LossOptions, LossReport, loss};
 pub use profile::{Profile, Share};

@@ -1,6 +1,7 @@
 //! What is timed: each launcher at the shapes of the published encoders (ResNet-18 and -50, MobileNetV2), as data.
 
 pub(super) mod dense;
+mod label_only;
 mod layers;
 mod rows;
 mod training;
@@ -66,7 +67,13 @@ impl Scale {
 
 /// Every launcher of the kernels room at least once.
 pub fn cases(scale: &Scale) -> Vec<Case> {
-    [dense::cases(scale), layers::cases(scale), rows::cases(scale), training::cases(scale)]
+    [
+        dense::cases(scale),
+        layers::cases(scale),
+        rows::cases(scale),
+        training::cases(scale),
+        label_only::cases(scale),
+    ]
         .into_iter()
         .flatten()
         .collect()
