@@ -99,7 +99,7 @@ fn initial(architecture: &Architecture, seed: u64) -> Values {
     let mut parameters = ParameterSet::new();
     let mut names = Names::new(&mut parameters);
     match architecture {
-        Architecture::Mlp { widths, activation, init } => {
+        Architecture::Mlp { widths, activation, init, .. } => {
             Mlp::new(&mut names, widths, *activation, *init);
         }
         Architecture::DeepSets { width, dropout, .. } => {
@@ -123,7 +123,7 @@ fn wide(x: &[f32]) -> Vec<f64> {
 }
 
 fn mlp_of(widths: &[usize]) -> Architecture {
-    Architecture::Mlp { widths: widths.to_vec(), activation: Unary::Tanh, init: LinearInit::Glorot }
+    Architecture::mlp(widths, Unary::Tanh, LinearInit::Glorot)
 }
 
 /// Plain gradient descent on the whole set.

@@ -9,13 +9,21 @@ use crate::nn::{DeepSets, Draws, LinearInit, Mlp, Mode, Names, PointSets, Tracer
 use crate::optim::{Arena, Optimizer};
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Which network classifies a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
-    /// Fully connected; widths from input to classes.
-    Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit },
+    /// Fully connected; widths from input to classes, so that `[d, C]` is a linear layer.
+    Mlp {
+        widths: Vec<usize>,
+        activation: Unary,
+        init: LinearInit,
+        /// Behind the logits: `Relu` reproduces the networks that He & Zhang released.
+        output: Option<Unary>,
+        /// Probability of dropout behind the first hidden layer.
+        dropout: f32,
+    },
     /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
     /// A row is a set of points of three coordinates (`compat: deepsets`).
@@ -63,11 +71,17 @@ impl Network {
 }
 
 impl Architecture {
+    /// A fully connected network without dropout that ends in its logits.
+    pub fn mlp(widths: &[usize], activation: Unary, init: LinearInit) -> Architecture {
+        Architecture::Mlp { widths: widths.to_vec(), activation, init, output: None, dropout: 0.0 }
+    }
+
     fn build(&self, parameters: &mut ParameterSet) -> Network {
         let mut names = Names::new(parameters);
         match self {
-            Architecture::Mlp { widths, activation, init } => {
-                Network::Mlp(Mlp::new(&mut names, widths, *activation, *init))
+            Architecture::Mlp { widths, activation, init, output, dropout } => {
+                let net = Mlp::new(&mut names, widths, *activation, *init);
+                Network::Mlp(net.with_output(*output).with_dropout(*dropout))
             }
             Architecture::DeepSets { elements, width, dropout } => {
                 Network::DeepSets(DeepSets::new(&mut names, *width, 2, *dropout), *elements)
@@ -107,6 +121,9 @@ impl Architecture {
 /// Changes the rows of a batch in place, given a key of that batch.
 pub type Augment<'a> = dyn Fn(&mut [f32], Key) + 'a;
 
+/// Hears the number of each epoch that is over, and sees the classifier as it is then.
+pub type Observer<'a> = dyn FnMut(u64, &Classifier) -> Result<()> + 'a;
+
 /// A trained classifier on the GPU.
 pub struct Classifier {
     architecture: Architecture,
@@ -133,6 +150,23 @@ impl Classifier {
         labels: &[u32],
         augment: Option<&Augment>,
     ) -> Result<Classifier> {
+        Classifier::train_observed(gpu, architecture, training, rows, labels, augment, &mut |_, _| Ok(()))
+    }
+
+    /// [`Classifier::train`] with an observer that is called after every epoch, numbered from 1: it may keep
+    /// [`Classifier::values`] of some of them, or measure.
+    ///
+    /// # Errors
+    /// See [`Classifier::train`]; and those of the observer, which end the training.
+    pub fn train_observed(
+        gpu: &Gpu,
+        architecture: &Architecture,
+        training: &Training,
+        rows: &[f32],
+        labels: &[u32],
+        augment: Option<&Augment>,
+        observer: &mut Observer,
+    ) -> Result<Classifier> {
         let width = architecture.row();
         if labels.is_empty() || rows.len() != labels.len() * width || training.batch == 0 {
             return Err(Error::shape(format!(
@@ -154,14 +188,37 @@ impl Classifier {
         }
         crate::kernels::loss::check_labels(labels, architecture.classes())?;
         let mut parameters = ParameterSet::new();
-        let network = architecture.build(&mut parameters);
-        let initial = parameters.initial_values(training.seed);
-        let weights = gpu.buffer_with("classifier", &parameters.pack_arena(Role::Trained, &initial)?)?;
-        let classifier = Classifier { architecture: architecture.clone(), network, parameters, weights };
+        architecture.build(&mut parameters);
+        let classifier =
+            Classifier::with_values(gpu, architecture, &parameters.initial_values(training.seed))?;
         let session = Session::new(gpu, &classifier, training, labels.len())?;
-        session.run(gpu, rows, labels, augment)?;
+        session.run(gpu, rows, labels, augment, observer)?;
         classifier.check_weights(gpu)?;
         Ok(classifier)
+    }
+
+    /// The weights by name (`layers.<i>.weight` `[O, I]`, `layers.<i>.bias` `[O]` for an MLP), row-major.
+    pub fn values(&self, gpu: &Gpu) -> Result<BTreeMap<String, Vec<f32>>> {
+        let words = self.parameters.arena_bytes(Role::Trained) as usize / 4;
+        let arena: Vec<f32> = gpu.read(&self.weights, 0, words)?;
+        let mut values = BTreeMap::new();
+        self.parameters.unpack_arena(Role::Trained, &arena, &mut values);
+        Ok(values)
+    }
+
+    /// A classifier with these weights, as [`Classifier::values`] gives them.
+    ///
+    /// # Errors
+    /// A missing or mis-sized tensor, by name.
+    pub fn with_values(
+        gpu: &Gpu,
+        architecture: &Architecture,
+        values: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Classifier> {
+        let mut parameters = ParameterSet::new();
+        let network = architecture.build(&mut parameters);
+        let weights = gpu.buffer_with("classifier", &parameters.pack_arena(Role::Trained, values)?)?;
+        Ok(Classifier { architecture: architecture.clone(), network, parameters, weights })
     }
 
     /// Logits `[rows, classes]`.
@@ -311,7 +368,14 @@ impl<'a> Session<'a> {
         Ok(Session { classifier, training, step, rows, labels, samples, loss, full, partial, batch })
     }
 
-    fn run(&self, gpu: &Gpu, rows: &[f32], labels: &[u32], augment: Option<&Augment>) -> Result<()> {
+    fn run(
+        &self,
+        gpu: &Gpu,
+        rows: &[f32],
+        labels: &[u32],
+        augment: Option<&Augment>,
+        observer: &mut Observer,
+    ) -> Result<()> {
         let width = self.classifier.architecture.row();
         let key = Key::from_seed(self.training.seed);
         let mut under_way = VecDeque::new();
@@ -353,6 +417,7 @@ impl<'a> Session<'a> {
                 }
                 step += 1;
             }
+            observer(epoch + 1, self.classifier)?;
         }
         let loss: Vec<f32> = gpu.read(&self.loss, 0, 1)?;
         if !loss[0].is_finite() {

@@ -120,6 +120,8 @@ pub enum LinearInit {
     Bound(f64),
     /// N(0, std²) weights, zero bias.
     Normal(f64),
+    /// N(0, 1/I) weights, zero bias: the attack networks of He & Zhang.
+    FanIn,
 }
 
 /// `y = f(x Wᵀ + b)`.
@@ -145,11 +147,17 @@ impl Linear {
             LinearInit::Bound(bound) => (Init::Uniform(bound), Init::Uniform(bound)),
             LinearInit::Glorot => (Init::Uniform((6.0 / (i + o) as f64).sqrt()), Init::Zeros),
             LinearInit::Normal(std) => (Init::Normal(std), Init::Zeros),
+            LinearInit::FanIn => (Init::Normal(bound), Init::Zeros),
         };
         let form = Form::Weight(WeightShape { o, i, kernel: 1 });
         let weight = names.add("weight", form, vec![o, i], weight_init, Role::Trained);
         let bias = bias.then(|| names.vector("bias", o, bias_init, Role::Trained));
         Linear { weight, bias, activation }
+    }
+
+    /// The same layer with another activation after it.
+    pub fn with_activation(self, activation: Option<Unary>) -> Linear {
+        Linear { activation, ..self }
     }
 
     /// The weight matrix, e.g. for a penalty on weights alone.
