@@ -99,8 +99,11 @@ fn initial(architecture: &Architecture, seed: u64) -> Values {
     let mut parameters = ParameterSet::new();
     let mut names = Names::new(&mut parameters);
     match architecture {
-        Architecture::Mlp { widths, activation, init, .. } => {
-            Mlp::new(&mut names, widths, *activation, *init);
+        Architecture::Mlp { widths, activation, init, last } => {
+            Mlp::new(&mut names, widths, *activation, *init, *last);
+        }
+        Architecture::DropoutMlp { widths, .. } => {
+            Mlp::new(&mut names, widths, Unary::Relu, LinearInit::Default, None);
         }
         Architecture::DeepSets { width, dropout, .. } => {
             DeepSets::new(&mut names, *width, 2, *dropout);
@@ -123,7 +126,12 @@ fn wide(x: &[f32]) -> Vec<f64> {
 }
 
 fn mlp_of(widths: &[usize]) -> Architecture {
-    Architecture::mlp(widths, Unary::Tanh, LinearInit::Glorot)
+    Architecture::Mlp {
+        widths: widths.to_vec(),
+        activation: Unary::Tanh,
+        init: LinearInit::Glorot,
+        last: None,
+    }
 }
 
 /// Plain gradient descent on the whole set.

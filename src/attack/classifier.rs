@@ -14,16 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 /// Which network classifies a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
-    /// Fully connected; widths from input to classes, so that `[d, C]` is a linear layer.
-    Mlp {
-        widths: Vec<usize>,
-        activation: Unary,
-        init: LinearInit,
-        /// Behind the logits: `Relu` reproduces the networks that He & Zhang released.
-        output: Option<Unary>,
-        /// Probability of dropout behind the first hidden layer.
-        dropout: f32,
-    },
+    /// Fully connected; widths from input to classes, so that `[d, C]` is a linear layer. `last` is applied to the
+    /// logits: `None` unless a published artefact is reproduced (a ReLU there can die and then answers class 0 for
+    /// everything).
+    Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit, last: Option<Unary> },
+    /// Fully connected with ReLU, default initial weights and dropout behind the first hidden layer.
+    DropoutMlp { widths: Vec<usize>, dropout: f32 },
     /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
     /// A row is a set of points of three coordinates (`compat: deepsets`).
@@ -71,17 +67,15 @@ impl Network {
 }
 
 impl Architecture {
-    /// A fully connected network without dropout that ends in its logits.
-    pub fn mlp(widths: &[usize], activation: Unary, init: LinearInit) -> Architecture {
-        Architecture::Mlp { widths: widths.to_vec(), activation, init, output: None, dropout: 0.0 }
-    }
-
     fn build(&self, parameters: &mut ParameterSet) -> Network {
         let mut names = Names::new(parameters);
         match self {
-            Architecture::Mlp { widths, activation, init, output, dropout } => {
-                let net = Mlp::new(&mut names, widths, *activation, *init);
-                Network::Mlp(net.with_output(*output).with_dropout(*dropout))
+            Architecture::Mlp { widths, activation, init, last } => {
+                Network::Mlp(Mlp::new(&mut names, widths, *activation, *init, *last))
+            }
+            Architecture::DropoutMlp { widths, dropout } => {
+                let net = Mlp::new(&mut names, widths, Unary::Relu, LinearInit::Default, None);
+                Network::Mlp(net.with_dropout(*dropout))
             }
             Architecture::DeepSets { elements, width, dropout } => {
                 Network::DeepSets(DeepSets::new(&mut names, *width, 2, *dropout), *elements)
@@ -95,7 +89,9 @@ impl Architecture {
     /// Numbers of a row.
     pub fn row(&self) -> usize {
         match self {
-            Architecture::Mlp { widths, .. } => widths.first().copied().unwrap_or(0),
+            Architecture::Mlp { widths, .. } | Architecture::DropoutMlp { widths, .. } => {
+                widths.first().copied().unwrap_or(0)
+            }
             Architecture::DeepSets { elements, .. } => *elements,
             Architecture::PointSets { elements, .. } => *elements * 3,
         }
@@ -103,7 +99,9 @@ impl Architecture {
 
     fn classes(&self) -> usize {
         match self {
-            Architecture::Mlp { widths, .. } => widths.last().copied().unwrap_or(0),
+            Architecture::Mlp { widths, .. } | Architecture::DropoutMlp { widths, .. } => {
+                widths.last().copied().unwrap_or(0)
+            }
             _ => 2,
         }
     }
@@ -111,7 +109,7 @@ impl Architecture {
     /// The tensor of `rows` rows.
     fn input(&self, rows: usize) -> Shape {
         match self {
-            Architecture::Mlp { .. } => Shape::matrix(rows, self.row()),
+            Architecture::Mlp { .. } | Architecture::DropoutMlp { .. } => Shape::matrix(rows, self.row()),
             Architecture::DeepSets { elements, .. } => Shape::matrix(rows * elements, 1),
             Architecture::PointSets { elements, .. } => Shape::matrix(rows * elements, 3),
         }

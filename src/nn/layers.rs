@@ -120,7 +120,7 @@ pub enum LinearInit {
     Bound(f64),
     /// N(0, std²) weights, zero bias.
     Normal(f64),
-    /// N(0, 1/I) weights, zero bias: the attack networks of He & Zhang.
+    /// N(0, 1/I) weights, that is standard deviation 1/√I, zero bias.
     FanIn,
 }
 
@@ -153,11 +153,6 @@ impl Linear {
         let weight = names.add("weight", form, vec![o, i], weight_init, Role::Trained);
         let bias = bias.then(|| names.vector("bias", o, bias_init, Role::Trained));
         Linear { weight, bias, activation }
-    }
-
-    /// The same layer with another activation after it.
-    pub fn with_activation(self, activation: Option<Unary>) -> Linear {
-        Linear { activation, ..self }
     }
 
     /// The weight matrix, e.g. for a penalty on weights alone.

@@ -6,7 +6,7 @@ use crate::graph::ops::{Activation, Add, SetBroadcastAdd, SetMax, SetSum};
 use crate::graph::{ParameterId, Value};
 use crate::kernels::elementwise::Unary;
 
-/// Fully connected layers with one activation after all but the last. Parameters `layers.<i>.{weight,bias}`.
+/// Fully connected layers with one activation after all but the last, and another or none after that. Parameters `layers.<i>.{weight,bias}`.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<Linear>,
@@ -15,16 +15,23 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// `widths` from input to output, e.g. `[45, 256, 256, 2]`.
-    pub fn new(names: &mut Names, widths: &[usize], activation: Unary, init: LinearInit) -> Mlp {
-        let last = widths.len().saturating_sub(2);
+    /// `widths` from input to output, e.g. `[45, 256, 256, 2]`; `last` is applied to the outputs.
+    pub fn new(
+        names: &mut Names,
+        widths: &[usize],
+        activation: Unary,
+        init: LinearInit,
+        last: Option<Unary>,
+    ) -> Mlp {
+        let end = widths.len().saturating_sub(2);
         let layers = widths
             .windows(2)
             .enumerate()
             .map(|(i, pair)| {
                 let mut names = names.inside("layers");
                 let mut names = names.inside(i);
-                Linear::new(&mut names, pair[0], pair[1], true, (i < last).then_some(activation), init)
+                let activation = if i < end { Some(activation) } else { last };
+                Linear::new(&mut names, pair[0], pair[1], true, activation, init)
             })
             .collect();
         Mlp { layers, dropout: 0.0 }
@@ -33,14 +40,6 @@ impl Mlp {
     /// The same with dropout behind the first hidden layer (in training).
     pub fn with_dropout(self, dropout: f32) -> Mlp {
         Mlp { dropout, ..self }
-    }
-
-    /// The same with an activation behind the last layer as well.
-    pub fn with_output(mut self, output: Option<Unary>) -> Mlp {
-        if let Some(last) = self.layers.last_mut() {
-            *last = last.with_activation(output);
-        }
-        self
     }
 
     /// The weight matrices.

@@ -23,8 +23,7 @@ pub fn published_network(
         widths: [&[width], &settings.hidden[..], &[classes]].concat(),
         activation: Unary::Relu,
         init: LinearInit::FanIn,
-        output: settings.final_relu.then_some(Unary::Relu),
-        dropout: 0.0,
+        last: settings.final_relu.then_some(Unary::Relu),
     };
     let training = Training {
         batch: settings.batch,
@@ -48,8 +47,12 @@ pub fn adaptive_network(
     classes: usize,
     seed: u64,
 ) -> (Architecture, Training) {
-    let architecture =
-        Architecture::mlp(&[width, hidden, hidden, hidden, classes], Unary::Relu, LinearInit::Default);
+    let architecture = Architecture::Mlp {
+        widths: vec![width, hidden, hidden, hidden, classes],
+        activation: Unary::Relu,
+        init: LinearInit::Default,
+        last: None,
+    };
     let training = Training {
         batch: settings.batch,
         epochs: settings.epochs,

@@ -167,7 +167,7 @@ fn mean(row: &[f32]) -> f64 {
 /// Network and training of V.
 fn vector(settings: &Settings, seed: u64) -> (Architecture, Training) {
     let s = &settings.vector;
-    let widths = [settings.pairs(), s.hidden, s.hidden, 2];
+    let widths = vec![settings.pairs(), s.hidden, s.hidden, 2];
     let training = Training {
         batch: s.batch,
         epochs: s.epochs,
@@ -179,7 +179,9 @@ fn vector(settings: &Settings, seed: u64) -> (Architecture, Training) {
         keep_partial: true,
         seed,
     };
-    (Architecture::mlp(&widths, Unary::Tanh, LinearInit::Glorot), training)
+    let architecture =
+        Architecture::Mlp { widths, activation: Unary::Tanh, init: LinearInit::Glorot, last: None };
+    (architecture, training)
 }
 
 /// Network and training of S.

@@ -46,7 +46,12 @@ pub fn linear_checkpoints(
     train: &Rows,
     seed: u64,
 ) -> Result<Vec<Checkpoint>> {
-    let architecture = Architecture::mlp(&[train.width, train.classes], Unary::Relu, LinearInit::Default);
+    let architecture = Architecture::Mlp {
+        widths: vec![train.width, train.classes],
+        activation: Unary::Relu,
+        init: LinearInit::Default,
+        last: None,
+    };
     let training = Training {
         batch: settings.batch,
         epochs: settings.epochs,
@@ -111,13 +116,7 @@ impl Default for MlpSettings {
 /// No epochs; [`Error::Diverged`].
 pub fn mlp_probe(gpu: &Gpu, settings: &MlpSettings, train: &Rows, seed: u64) -> Result<Classifier> {
     let widths = [&[train.width], &settings.hidden[..], &[train.classes]].concat();
-    let architecture = Architecture::Mlp {
-        widths,
-        activation: Unary::Relu,
-        init: LinearInit::Default,
-        output: None,
-        dropout: settings.dropout,
-    };
+    let architecture = Architecture::DropoutMlp { widths, dropout: settings.dropout };
     let training = Training {
         batch: settings.batch,
         epochs: settings.epochs,
