@@ -102,6 +102,9 @@ fn initial(architecture: &Architecture, seed: u64) -> Values {
         Architecture::Mlp { widths, activation, init, last } => {
             Mlp::new(&mut names, widths, *activation, *init, *last);
         }
+        Architecture::DropoutMlp { widths, .. } => {
+            Mlp::new(&mut names, widths, Unary::Relu, LinearInit::Default, None);
+        }
         Architecture::DeepSets { width, dropout, .. } => {
             DeepSets::new(&mut names, *width, 2, *dropout);
         }

@@ -9,14 +9,17 @@ use crate::nn::{DeepSets, Draws, LinearInit, Mlp, Mode, Names, PointSets, Tracer
 use crate::optim::{Arena, Optimizer};
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Which network classifies a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
-    /// Fully connected; widths from input to classes. `last` is applied to the logits: `None` unless a published
-    /// artefact is reproduced (a ReLU there can die and then answers class 0 for everything).
+    /// Fully connected; widths from input to classes, so that `[d, C]` is a linear layer. `last` is applied to the
+    /// logits: `None` unless a published artefact is reproduced (a ReLU there can die and then answers class 0 for
+    /// everything).
     Mlp { widths: Vec<usize>, activation: Unary, init: LinearInit, last: Option<Unary> },
+    /// Fully connected with ReLU, default initial weights and dropout behind the first hidden layer.
+    DropoutMlp { widths: Vec<usize>, dropout: f32 },
     /// A row is a set of scalars.
     DeepSets { elements: usize, width: usize, dropout: f32 },
     /// A row is a set of points of three coordinates (`compat: deepsets`).
@@ -70,6 +73,10 @@ impl Architecture {
             Architecture::Mlp { widths, activation, init, last } => {
                 Network::Mlp(Mlp::new(&mut names, widths, *activation, *init, *last))
             }
+            Architecture::DropoutMlp { widths, dropout } => {
+                let net = Mlp::new(&mut names, widths, Unary::Relu, LinearInit::Default, None);
+                Network::Mlp(net.with_dropout(*dropout))
+            }
             Architecture::DeepSets { elements, width, dropout } => {
                 Network::DeepSets(DeepSets::new(&mut names, *width, 2, *dropout), *elements)
             }
@@ -82,7 +89,9 @@ impl Architecture {
     /// Numbers of a row.
     pub fn row(&self) -> usize {
         match self {
-            Architecture::Mlp { widths, .. } => widths.first().copied().unwrap_or(0),
+            Architecture::Mlp { widths, .. } | Architecture::DropoutMlp { widths, .. } => {
+                widths.first().copied().unwrap_or(0)
+            }
             Architecture::DeepSets { elements, .. } => *elements,
             Architecture::PointSets { elements, .. } => *elements * 3,
         }
@@ -90,7 +99,9 @@ impl Architecture {
 
     fn classes(&self) -> usize {
         match self {
-            Architecture::Mlp { widths, .. } => widths.last().copied().unwrap_or(0),
+            Architecture::Mlp { widths, .. } | Architecture::DropoutMlp { widths, .. } => {
+                widths.last().copied().unwrap_or(0)
+            }
             _ => 2,
         }
     }
@@ -98,7 +109,7 @@ impl Architecture {
     /// The tensor of `rows` rows.
     fn input(&self, rows: usize) -> Shape {
         match self {
-            Architecture::Mlp { .. } => Shape::matrix(rows, self.row()),
+            Architecture::Mlp { .. } | Architecture::DropoutMlp { .. } => Shape::matrix(rows, self.row()),
             Architecture::DeepSets { elements, .. } => Shape::matrix(rows * elements, 1),
             Architecture::PointSets { elements, .. } => Shape::matrix(rows * elements, 3),
         }
@@ -107,6 +118,9 @@ impl Architecture {
 
 /// Changes the rows of a batch in place, given a key of that batch.
 pub type Augment<'a> = dyn Fn(&mut [f32], Key) + 'a;
+
+/// Hears the number of each epoch that is over, and sees the classifier as it is then.
+pub type Observer<'a> = dyn FnMut(u64, &Classifier) -> Result<()> + 'a;
 
 /// A trained classifier on the GPU.
 pub struct Classifier {
@@ -134,6 +148,23 @@ impl Classifier {
         labels: &[u32],
         augment: Option<&Augment>,
     ) -> Result<Classifier> {
+        Classifier::train_observed(gpu, architecture, training, rows, labels, augment, &mut |_, _| Ok(()))
+    }
+
+    /// [`Classifier::train`] with an observer that is called after every epoch, numbered from 1: it may keep
+    /// [`Classifier::values`] of some of them, or measure.
+    ///
+    /// # Errors
+    /// See [`Classifier::train`]; and those of the observer, which end the training.
+    pub fn train_observed(
+        gpu: &Gpu,
+        architecture: &Architecture,
+        training: &Training,
+        rows: &[f32],
+        labels: &[u32],
+        augment: Option<&Augment>,
+        observer: &mut Observer,
+    ) -> Result<Classifier> {
         let width = architecture.row();
         if labels.is_empty() || rows.len() != labels.len() * width || training.batch == 0 {
             return Err(Error::shape(format!(
@@ -155,14 +186,37 @@ impl Classifier {
         }
         crate::kernels::loss::check_labels(labels, architecture.classes())?;
         let mut parameters = ParameterSet::new();
-        let network = architecture.build(&mut parameters);
-        let initial = parameters.initial_values(training.seed);
-        let weights = gpu.buffer_with("classifier", &parameters.pack_arena(Role::Trained, &initial)?)?;
-        let classifier = Classifier { architecture: architecture.clone(), network, parameters, weights };
+        architecture.build(&mut parameters);
+        let classifier =
+            Classifier::with_values(gpu, architecture, &parameters.initial_values(training.seed))?;
         let session = Session::new(gpu, &classifier, training, labels.len())?;
-        session.run(gpu, rows, labels, augment)?;
+        session.run(gpu, rows, labels, augment, observer)?;
         classifier.check_weights(gpu)?;
         Ok(classifier)
+    }
+
+    /// The weights by name (`layers.<i>.weight` `[O, I]`, `layers.<i>.bias` `[O]` for an MLP), row-major.
+    pub fn values(&self, gpu: &Gpu) -> Result<BTreeMap<String, Vec<f32>>> {
+        let words = self.parameters.arena_bytes(Role::Trained) as usize / 4;
+        let arena: Vec<f32> = gpu.read(&self.weights, 0, words)?;
+        let mut values = BTreeMap::new();
+        self.parameters.unpack_arena(Role::Trained, &arena, &mut values);
+        Ok(values)
+    }
+
+    /// A classifier with these weights, as [`Classifier::values`] gives them.
+    ///
+    /// # Errors
+    /// A missing or mis-sized tensor, by name.
+    pub fn with_values(
+        gpu: &Gpu,
+        architecture: &Architecture,
+        values: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Classifier> {
+        let mut parameters = ParameterSet::new();
+        let network = architecture.build(&mut parameters);
+        let weights = gpu.buffer_with("classifier", &parameters.pack_arena(Role::Trained, values)?)?;
+        Ok(Classifier { architecture: architecture.clone(), network, parameters, weights })
     }
 
     /// Logits `[rows, classes]`.
@@ -312,7 +366,14 @@ impl<'a> Session<'a> {
         Ok(Session { classifier, training, step, rows, labels, samples, loss, full, partial, batch })
     }
 
-    fn run(&self, gpu: &Gpu, rows: &[f32], labels: &[u32], augment: Option<&Augment>) -> Result<()> {
+    fn run(
+        &self,
+        gpu: &Gpu,
+        rows: &[f32],
+        labels: &[u32],
+        augment: Option<&Augment>,
+        observer: &mut Observer,
+    ) -> Result<()> {
         let width = self.classifier.architecture.row();
         let key = Key::from_seed(self.training.seed);
         let mut under_way = VecDeque::new();
@@ -354,6 +415,7 @@ impl<'a> Session<'a> {
                 }
                 step += 1;
             }
+            observer(epoch + 1, self.classifier)?;
         }
         let loss: Vec<f32> = gpu.read(&self.loss, 0, 1)?;
         if !loss[0].is_finite() {

@@ -108,7 +108,7 @@ pub fn auc_difference(
         })
         .collect();
     // Influence of a difference, sample by sample.
-    let mut influence = Influence::default();
+    let mut influence = Influence::of_classes(2);
     let by_group = rankings.each_ref().map(|ranking| {
         let lists = jackknife::auc(ranking).classes;
         let expand = |counts: &[u32], list: &[(f64, u64)]| {

@@ -5,15 +5,20 @@
 
 use super::ranking::{Ranking, allowed, twice_mann_whitney};
 
-/// Leave-one-out values of both classes as (value, multiplicity). A class with a single sample is left empty:
+/// Leave-one-out values of each class as (value, multiplicity). A class with a single sample is left empty:
 /// without it the metric does not exist.
 #[derive(Clone, Debug, Default)]
 pub struct Influence {
-    pub classes: [Vec<(f64, u64)>; 2],
+    pub classes: Vec<Vec<(f64, u64)>>,
 }
 
 impl Influence {
-    /// Acceleration of a two-sample statistic: with l_ki = (n_k − 1)(mean − value_ki),
+    /// Nothing yet of `classes` classes.
+    pub fn of_classes(classes: usize) -> Influence {
+        Influence { classes: vec![Vec::new(); classes] }
+    }
+
+    /// Acceleration of a statistic of several samples: with l_ki = (n_k − 1)(mean − value_ki),
     /// a = Σ_k n_k⁻³ Σ_i l³ / (6 (Σ_k n_k⁻² Σ_i l²)^{3/2}); 0 when the metric does not vary.
     pub fn acceleration(&self) -> f64 {
         let (mut cubes, mut squares) = (0.0, 0.0);
@@ -47,7 +52,7 @@ fn per_group(
         present.map(|(group, &count)| (value(group), u64::from(count))).collect()
     };
     Influence {
-        classes: [
+        classes: vec![
             list(&ranking.positives, ranking.positive_count(), &without_member),
             list(&ranking.negatives, ranking.negative_count(), &without_non_member),
         ],
@@ -125,7 +130,7 @@ pub fn f1(tp: u64, fp: u64, p: u64, n: u64) -> Influence {
         // Never `None` here: a class with one sample is left out, so TP + FN ≥ 1.
         super::confusion::f1(tp as f64, fp as f64, fn_ as f64).unwrap_or(0.0)
     };
-    let mut influence = Influence::default();
+    let mut influence = Influence::of_classes(2);
     let mut add = |class: usize, count: u64, total: u64, leave: &dyn Fn() -> f64| {
         if count > 0 && total > 1 {
             influence.classes[class].push((leave(), count));
@@ -167,7 +172,7 @@ mod tests {
     }
 
     fn acceleration_by_hand(result: &MembershipResult, metric: &dyn Fn(&MembershipResult) -> f64) -> f64 {
-        let mut influence = Influence::default();
+        let mut influence = Influence::of_classes(2);
         for i in 0..result.count() {
             let class = usize::from(!result.members()[i]);
             influence.classes[class].push((metric(&without(result, i)), 1));

@@ -1,8 +1,9 @@
-//! Metrics, intervals, tests and privacy parameters of membership inference. CPU only, f64, no GPU.
+//! Metrics, intervals, tests and privacy parameters of membership and attribute inference. CPU only, f64, no GPU.
 //!
 //! * [`MembershipResult`]: scores, truth and decisions, validated once.
 //! * [`MembershipMetrics::compute`]: everything a report prints about one attack, with intervals.
 //! * [`Control`]: the same numbers for an attack that must fail (untrained encoder, shuffled labels, …).
+//! * [`attribute`]: [`AttributeResult`](attribute::AttributeResult) and its metrics, for attacks that choose among classes.
 //! * [`epsilon`]: lower bounds on ε from an attack; [`accountant`]: upper bound for DP training.
 //! * [`compare`]: p-values, paired comparison, Holm correction. [`histogram`]: shared bins for two groups.
 //!
@@ -11,6 +12,7 @@
 //! another room except [`crate::rng`] and [`crate::error`].
 
 pub mod accountant;
+pub mod attribute;
 mod bootstrap;
 pub mod compare;
 mod confusion;

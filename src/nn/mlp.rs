@@ -10,6 +10,8 @@ use crate::kernels::elementwise::Unary;
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<Linear>,
+    /// Probability of dropout behind the first hidden layer.
+    dropout: f32,
 }
 
 impl Mlp {
@@ -32,7 +34,12 @@ impl Mlp {
                 Linear::new(&mut names, pair[0], pair[1], true, activation, init)
             })
             .collect();
-        Mlp { layers }
+        Mlp { layers, dropout: 0.0 }
+    }
+
+    /// The same with dropout behind the first hidden layer (in training).
+    pub fn with_dropout(self, dropout: f32) -> Mlp {
+        Mlp { dropout, ..self }
     }
 
     /// The weight matrices.
@@ -42,7 +49,14 @@ impl Mlp {
 
     /// `[N, widths[0]]` to `[N, widths.last()]`.
     pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
-        self.layers.iter().try_fold(x, |x, layer| layer.forward(tracer, x))
+        let mut x = x;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index == 1 && self.dropout > 0.0 {
+                x = tracer.dropout(x, 0, self.dropout)?;
+            }
+            x = layer.forward(tracer, x)?;
+        }
+        Ok(x)
     }
 }
 
