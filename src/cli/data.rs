@@ -56,15 +56,23 @@ struct ExportArgs {
 
 const SPEC_HELP: &str = "Data sets:
   cifar10:DIR cifar100:DIR fashion-mnist:DIR mnist:DIR     [#part=train|test|all]
+  stl10:DIR                                                [#part=train|test|unlabeled|all]
+  tiny-imagenet:DIR                                        [#part=train|val|all]
+  utkface:DIR                                              gender, race [#skip-bad=true]
+  celeba:DIR#target=Male,attribute=Young+Smiling           A+B: 4 classes [part=train|valid|test|all]
+  places365:DIR#subset=100,per-scene=400,subset-seed=0     indoor/outdoor, scene [or #list=FILE]
   folder:DIR                                               a folder a class [#skip-bad=true,alpha=white|drop]
   csv:FILE#target=COLUMN,attribute=COLUMN,where=COLUMN=VALUE  first column: image path relative to the CSV
   tensor:FILE.safetensors                                  images f32 [N,3,H,W] in 0..1, target, attribute i64 [N]
   synthetic-faces:count=N,size=S,seed=N,correlation=0..1   drawn on the spot
 Options of all kinds, after '#': size=S, shuffle=SEED, take=A..B
+  quarter=1|2|3|4 (target-train, target-test, shadow-train, shadow-test of the pool), quarter-seed=SEED,
+  quarters=torch (as He & Zhang's code cuts them), subset=N (images drawn before the cut)
 
 Examples:
   contraleak data info synthetic-faces:count=100,size=32
-  contraleak data info 'cifar10:cifar-10-batches-bin#part=train,shuffle=1,take=0..1000' --json";
+  contraleak data info 'cifar10:cifar-10-batches-bin#part=train,shuffle=1,take=0..1000' --json
+  contraleak data info 'celeba:celeba#attribute=Young+Smiling,subset=30000,quarter=1,size=96'";
 
 #[derive(Serialize)]
 struct Export<'a> {

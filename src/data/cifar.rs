@@ -177,7 +177,7 @@ fn check_labels(file: &Path, bytes: &[u8], record: usize, layout: &Layout) -> Re
 }
 
 /// Names from the optional file, or the class numbers.
-fn class_names(file: &Path, classes: usize) -> Result<Vec<String>> {
+pub(super) fn class_names(file: &Path, classes: usize) -> Result<Vec<String>> {
     if !file.exists() {
         return Ok((0..classes).map(|class| class.to_string()).collect());
     }

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use super::decode::ImageFile;
 use super::folder::folder_name;
 use super::image_set::{ImageSet, Labels, hex};
-use super::problems::{Problem, Problems, at, did_you_mean, on_line};
+use super::problems::{Problem, Problems, did_you_mean, on_line};
 use super::select::Selection;
 use super::spec::{CsvOptions, Filter};
+use super::text::{Text, read_text};
 use crate::{Error, Result};
 
 /// A parsed CSV: rows with the line on which each starts.
@@ -109,15 +110,7 @@ pub fn read(
 }
 
 fn parse(file: &Path) -> Result<Table> {
-    let bytes = std::fs::read(file).map_err(|error| Error::io(file, error))?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let offset = error.valid_up_to();
-        Error::data(
-            at(file, offset as u64),
-            format!("expected UTF-8 text, found byte 0x{:02x}; save the file as UTF-8", bytes[offset]),
-        )
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let Text { text, hash } = read_text(file)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut columns: Option<Vec<String>> = None;
     let mut rows = Vec::new();
@@ -159,7 +152,7 @@ fn parse(file: &Path) -> Result<Table> {
     if rows.is_empty() {
         return Err(Error::data(on_line(file, 2), "expected rows after the header, found none"));
     }
-    Ok(Table { columns, rows, hash: Sha256::digest(&bytes).into() })
+    Ok(Table { columns, rows, hash })
 }
 
 fn check_paths(file: &Path, table: &Table) -> Result<()> {

@@ -152,7 +152,7 @@ fn descend(
 }
 
 /// Names in a folder and whether each is a folder, in bytewise order, without hidden ones.
-fn children(folder: &Path) -> Result<Vec<(String, bool)>> {
+pub(super) fn children(folder: &Path) -> Result<Vec<(String, bool)>> {
     let fail = |error| Error::io(folder, error);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
@@ -171,7 +171,8 @@ fn children(folder: &Path) -> Result<Vec<(String, bool)>> {
     Ok(names)
 }
 
-fn is_image(name: &str) -> bool {
+/// Whether a file is an image by the ending of its name.
+pub(super) fn is_image(name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }

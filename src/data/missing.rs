@@ -4,12 +4,29 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+/// Files and folders that tell of another version of a data set, and what to say then.
+const OTHER_VERSIONS: [(&str, &str); 11] = [
+    ("data_batch_1", PYTHON),
+    ("cifar-10-batches-py", PYTHON),
+    ("cifar-100-python", PYTHON),
+    ("stl10_matlab", MATLAB),
+    ("unlabeled.mat", MATLAB),
+    ("list_attr_celeba.csv", "CSV version found, the text file list_attr_celeba.txt required"),
+    ("img_align_celeba_png", "PNG version found, the JPEG version img_align_celeba required"),
+    ("img_celeba", "images in the wild found, the aligned version img_align_celeba required"),
+    ("data_large_standard", "large version found, the 256x256 version data_256_standard required"),
+    ("data_large", "large version found, the 256x256 version data_256 required"),
+    ("places365_train_challenge.txt", "challenge version found, the standard version required"),
+];
+const PYTHON: &str = "Python pickle version found, binary version required";
+const MATLAB: &str = "MATLAB version found, binary version required";
+
 /// The files `names`, each with the first of `endings` that exists, all from the first of `folders` that
 /// holds any of them.
 ///
 /// # Errors
 /// [`Error::Data`] with the full path tried, the names expected, and what was found instead: an archive
-/// that is not unpacked, or the Python version of CIFAR.
+/// that is not unpacked, or another version of the data set.
 pub fn expected_files(
     root: &Path,
     folders: &[PathBuf],
@@ -40,8 +57,21 @@ pub fn expected_files(
     Ok(found)
 }
 
+/// The first of `folders` that exists, for a data set that is a folder of `names`.
+///
+/// # Errors
+/// [`Error::Data`] with the full path tried and what was found instead.
+pub fn expected_folder(root: &Path, folders: &[PathBuf], names: &str) -> Result<PathBuf> {
+    if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
+        return Ok(folder.clone());
+    }
+    let path = std::path::absolute(&folders[0]).unwrap_or_else(|_| folders[0].clone());
+    let found = instead(root, &[root.to_path_buf()]);
+    Err(Error::data(path.display(), format!("expected the folder of {names}, found {found}")))
+}
+
 /// What stands where the files should be, in words.
-fn instead(root: &Path, folders: &[PathBuf]) -> String {
+pub fn instead(root: &Path, folders: &[PathBuf]) -> String {
     if !root.exists() {
         return format!("no folder {}", root.display());
     }
@@ -53,11 +83,9 @@ fn instead(root: &Path, folders: &[PathBuf]) -> String {
     }
     names.sort();
     names.dedup();
-    if names
-        .iter()
-        .any(|name| name == "data_batch_1" || name == "cifar-10-batches-py" || name == "cifar-100-python")
-    {
-        return "Python pickle version found, binary version required".into();
+    let version = OTHER_VERSIONS.iter().find(|(mark, _)| names.iter().any(|name| name == mark));
+    if let Some((mark, version)) = version {
+        return format!("{version} ({mark})");
     }
     const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".zip", ".tar", ".7z"];
     if let Some(archive) = names.iter().find(|name| ARCHIVES.iter().any(|ending| name.ends_with(ending))) {

@@ -5,24 +5,32 @@
 //! room knows nothing of models or of the GPU. What it refuses, it refuses with the file, the position, what
 //! was expected and what was found.
 
+pub mod celeba;
 pub mod cifar;
 pub mod csv_labels;
 pub mod decode;
+pub mod duplicates;
 pub mod faces;
+mod file_set;
 pub mod folder;
 pub mod idx;
 pub mod image_set;
 pub mod index_list;
 pub mod info;
 mod missing;
+pub mod places365;
 pub mod problems;
 pub mod resize;
 pub mod select;
 pub mod sheet;
 pub mod spec;
 pub mod splits;
+pub mod stl10;
 pub mod tensor;
+mod text;
+pub mod tiny_imagenet;
 pub mod torch_splits;
+pub mod utkface;
 
 use rayon::prelude::*;
 
@@ -46,9 +54,16 @@ pub fn open(spec: &str) -> Result<ImageSet> {
 /// [`open`] of a parsed SPEC.
 pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
     let selection = Selection::of(spec);
+    let size = spec.size;
     let set = match &spec.source {
-        Source::Folder { folder, images } => return folder::read(folder, *images, &selection, spec.size),
-        Source::Csv { file, options } => return csv_labels::read(file, options, &selection, spec.size),
+        // These read only what is selected.
+        Source::Folder { folder, images } => return folder::read(folder, *images, &selection, size),
+        Source::Csv { file, options } => return csv_labels::read(file, options, &selection, size),
+        Source::Stl10 { folder, part } => return stl10::read(folder, *part, &selection, size),
+        Source::TinyImagenet { folder, part } => return tiny_imagenet::read(folder, *part, &selection, size),
+        Source::UtkFace { folder, images } => return utkface::read(folder, *images, &selection, size),
+        Source::Celeba { folder, options } => return celeba::read(folder, options, &selection, size),
+        Source::Places365 { folder, images } => return places365::read(folder, images, &selection, size),
         Source::Cifar10 { folder, part } => cifar::read_cifar10(folder, *part)?,
         Source::Cifar100 { folder, part } => cifar::read_cifar100(folder, *part)?,
         Source::FashionMnist { folder, part } => idx::read(idx::IdxSet::FashionMnist, folder, *part)?,
@@ -57,7 +72,7 @@ pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
         Source::SyntheticFaces(options) => faces::generate(options)?,
     };
     let set = selection.apply(set)?;
-    Ok(match spec.size {
+    Ok(match size {
         Some(size) => resized(set, size),
         None => set,
     })

@@ -1,18 +1,63 @@
-//! `shuffle=SEED` and `take=A..B`: which images of a data set are kept, and in which order.
+//! `quarter=1..4`, `shuffle=SEED` and `take=A..B`: which images of a data set are kept, and in which order.
 
 use super::decode::{DecodedFiles, ImageFile, decode_all};
 use super::folder::skipped_note;
 use super::image_set::ImageSet;
 use super::spec::{ImageOptions, Spec};
-use super::splits::shuffled;
+use super::splits::{Permutation, quarters, shuffled, subset_quarters};
 use crate::{Error, Result};
 
 /// Splits use the permutations 0 and 1 of a seed: a shuffle with the seed of a split is not that split.
 const SHUFFLE_NUMBER: u32 = 2;
 
-/// The part of a [`Spec`] that selects.
+/// One quarter of a pool, cut as He & Zhang (CCS 2021) cut theirs ([`quarters`], [`subset_quarters`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarter {
+    pub name: QuarterName,
+    pub permutation: Permutation,
+    /// Images drawn from the pool before it is cut; the whole pool without it.
+    pub subset: Option<usize>,
+}
+
+/// What the four quarters are for, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuarterName {
+    TargetTrain,
+    TargetTest,
+    ShadowTrain,
+    ShadowTest,
+}
+
+impl Quarter {
+    /// Positions of the quarter in a pool of `images`, in drawn order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the pool is too small: the set, how many are needed, how many there are.
+    pub fn indices(&self, name: &str, images: usize) -> Result<Vec<usize>> {
+        let needed = self.subset.unwrap_or(4).max(4);
+        if images < needed {
+            return Err(Error::data(
+                name,
+                format!("expected at least {needed} images to cut in quarters, found {images}"),
+            ));
+        }
+        let cut = match self.subset {
+            Some(subset) => subset_quarters(images, subset, self.permutation)?,
+            None => quarters(images, self.permutation)?,
+        };
+        Ok(match self.name {
+            QuarterName::TargetTrain => cut.target_train,
+            QuarterName::TargetTest => cut.target_test,
+            QuarterName::ShadowTrain => cut.shadow_train,
+            QuarterName::ShadowTest => cut.shadow_test,
+        })
+    }
+}
+
+/// The part of a [`Spec`] that selects: a quarter of the pool, shuffled, of which some are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Selection {
+    pub quarter: Option<Quarter>,
     pub shuffle: Option<u64>,
     pub take: Option<(usize, Option<usize>)>,
 }
@@ -30,18 +75,23 @@ pub struct SelectedFiles {
 
 impl Selection {
     pub fn of(spec: &Spec) -> Selection {
-        Selection { shuffle: spec.shuffle, take: spec.take }
+        Selection { quarter: spec.quarter, shuffle: spec.shuffle, take: spec.take }
     }
 
     /// Positions kept of `images`, in the order in which they are kept.
     ///
     /// # Errors
-    /// [`Error::Data`] when `take` reaches past the last image: the set, how many are needed, how many there are.
+    /// [`Error::Data`] when `take` reaches past the last image, or there are too few for quarters: the set, how
+    /// many are needed, how many there are.
     pub fn indices(&self, name: &str, images: usize) -> Result<Vec<usize>> {
-        let order = match self.shuffle {
-            Some(seed) => shuffled(images, seed, SHUFFLE_NUMBER)?,
+        let mut order = match &self.quarter {
+            Some(quarter) => quarter.indices(name, images)?,
             None => (0..images).collect(),
         };
+        let images = order.len();
+        if let Some(seed) = self.shuffle {
+            order = shuffled(images, seed, SHUFFLE_NUMBER)?.into_iter().map(|place| order[place]).collect();
+        }
         let Some((start, end)) = self.take else { return Ok(order) };
         let end = end.unwrap_or(images);
         match order.get(start..end) {

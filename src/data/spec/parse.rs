@@ -1,102 +1,21 @@
-//! The data SPEC of the command line: `KIND:LOCATION[#OPTION=VALUE,…]`.
-//!
-//! | kind | location | options of its own |
-//! | --- | --- | --- |
-//! | `cifar10:` `cifar100:` | folder of the binary version, or the one above it | `part=train\|test\|all` |
-//! | `fashion-mnist:` `mnist:` | folder of the IDX files | `part=train\|test\|all` |
-//! | `folder:` | folder with a folder a class | `alpha=white\|drop`, `skip-bad=true` |
-//! | `csv:` | CSV file; its first column holds image paths relative to it | `target=COLUMN`, `attribute=COLUMN`, `where=COLUMN=VALUE`, `where=COLUMN!=VALUE` (repeatable), `alpha=`, `skip-bad=` |
-//! | `tensor:` | safetensors file | |
-//! | `synthetic-faces:` | none; options may stand here too | `count=N`, `seed=N`, `correlation=0..1` |
-//!
-//! Every kind: `size=S` (resize to S x S; the drawn size of synthetic faces), `shuffle=SEED`,
-//! `take=A..B` (after the shuffle; `take=A..` and `take=..B` leave an end open).
-//! In a location `%23` stands for `#`; in an option's value `%2C`, `%23`, `%3D`, `%21` and `%25` stand for
-//! `,`, `#`, `=`, `!` and `%`.
+//! Reads a SPEC's text.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::decode::Alpha;
-use super::faces::FacesOptions;
-use super::problems::did_you_mean;
+use super::{CsvOptions, Filter, ImageOptions, KINDS, Part, Source, Spec};
+use crate::data::celeba::{CelebaOptions, CelebaPart};
+use crate::data::decode::Alpha;
+use crate::data::faces::FacesOptions;
+use crate::data::places365::{PlacesImages, published_per_scene};
+use crate::data::problems::did_you_mean;
+use crate::data::select::{Quarter, QuarterName};
+use crate::data::splits::Permutation;
+use crate::data::stl10::Stl10Part;
 use crate::{Error, Result};
 
-/// Kinds that can be read, in the order in which messages list them.
-pub const KINDS: [&str; 8] =
-    ["cifar10", "cifar100", "fashion-mnist", "mnist", "folder", "csv", "tensor", "synthetic-faces"];
-const COMMON_OPTIONS: [&str; 3] = ["size", "shuffle", "take"];
-
-/// Which official part of a data set is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Part {
-    Train,
-    Test,
-    /// Train, then test.
-    #[default]
-    All,
-}
-
-impl Part {
-    pub fn train(self) -> bool {
-        self != Part::Test
-    }
-    pub fn test(self) -> bool {
-        self != Part::Train
-    }
-}
-
-/// Keeps the rows of a CSV whose `column` equals `value`, or differs from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    pub column: String,
-    pub value: String,
-    pub equal: bool,
-}
-
-/// How image files are decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ImageOptions {
-    pub alpha: Alpha,
-    /// Leaves out files that cannot be used, before anything is selected, instead of failing.
-    pub skip_bad: bool,
-}
-
-/// Columns of a CSV data set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CsvOptions {
-    pub target: Option<String>,
-    pub attribute: Option<String>,
-    pub filters: Vec<Filter>,
-    pub images: ImageOptions,
-}
-
-/// Where images come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    Cifar10 { folder: PathBuf, part: Part },
-    Cifar100 { folder: PathBuf, part: Part },
-    FashionMnist { folder: PathBuf, part: Part },
-    Mnist { folder: PathBuf, part: Part },
-    Folder { folder: PathBuf, images: ImageOptions },
-    Csv { file: PathBuf, options: CsvOptions },
-    Tensor { file: PathBuf },
-    SyntheticFaces(FacesOptions),
-}
-
-/// A parsed data SPEC.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Spec {
-    pub source: Source,
-    /// Resize to `size` x `size`.
-    pub size: Option<usize>,
-    /// Seed of the shuffle before `take`; the data set's own order without it.
-    pub shuffle: Option<u64>,
-    /// First image and one past the last; an open end reaches to the end of the set.
-    pub take: Option<(usize, Option<usize>)>,
-    /// As it was written, for messages and reports.
-    pub text: String,
-}
+const COMMON_OPTIONS: [&str; 7] =
+    ["size", "shuffle", "take", "quarter", "quarter-seed", "quarters", "subset"];
 
 impl FromStr for Spec {
     type Err = Error;
@@ -123,7 +42,14 @@ impl FromStr for Spec {
             }
             source_of(kind, PathBuf::from(location.replace("%23", "#")))
         };
-        options.apply(Spec { source, size: None, shuffle: None, take: None, text: text.to_string() })
+        options.apply(Spec {
+            source,
+            size: None,
+            quarter: None,
+            shuffle: None,
+            take: None,
+            text: text.to_string(),
+        })
     }
 }
 
@@ -132,8 +58,13 @@ fn source_of(kind: &str, path: PathBuf) -> Source {
     match kind {
         "cifar10" => Source::Cifar10 { folder: path, part },
         "cifar100" => Source::Cifar100 { folder: path, part },
+        "stl10" => Source::Stl10 { folder: path, part: Stl10Part::default() },
+        "tiny-imagenet" => Source::TinyImagenet { folder: path, part },
         "fashion-mnist" => Source::FashionMnist { folder: path, part },
         "mnist" => Source::Mnist { folder: path, part },
+        "utkface" => Source::UtkFace { folder: path, images: ImageOptions::default() },
+        "celeba" => Source::Celeba { folder: path, options: CelebaOptions::default() },
+        "places365" => Source::Places365 { folder: path, images: PlacesImages::default() },
         "folder" => Source::Folder { folder: path, images: ImageOptions::default() },
         "csv" => Source::Csv { file: path, options: CsvOptions::default() },
         _ => Source::Tensor { file: path },
@@ -146,8 +77,13 @@ impl Source {
         match self {
             Source::Cifar10 { .. }
             | Source::Cifar100 { .. }
+            | Source::Stl10 { .. }
+            | Source::TinyImagenet { .. }
             | Source::FashionMnist { .. }
             | Source::Mnist { .. } => &["part"],
+            Source::UtkFace { .. } => &["skip-bad"],
+            Source::Celeba { .. } => &["target", "attribute", "part"],
+            Source::Places365 { .. } => &["subset", "per-scene", "subset-seed", "list"],
             Source::Folder { .. } => &["alpha", "skip-bad"],
             Source::Csv { .. } => &["target", "attribute", "where", "alpha", "skip-bad"],
             Source::Tensor { .. } => &[],
@@ -157,7 +93,7 @@ impl Source {
 
     fn image_options(&mut self) -> Option<&mut ImageOptions> {
         match self {
-            Source::Folder { images, .. } => Some(images),
+            Source::Folder { images, .. } | Source::UtkFace { images, .. } => Some(images),
             Source::Csv { options, .. } => Some(&mut options.images),
             _ => None,
         }
@@ -190,7 +126,9 @@ impl<'a> Options<'a> {
     fn apply(self, mut spec: Spec) -> Result<Spec> {
         let mut seen: Vec<&str> = Vec::new();
         for &(name, value) in &self.pairs {
-            let known: Vec<&str> = spec.source.options().iter().chain(&COMMON_OPTIONS).copied().collect();
+            let own = spec.source.options();
+            let common = COMMON_OPTIONS.iter().filter(|name| !own.contains(name));
+            let known: Vec<&str> = own.iter().chain(common).copied().collect();
             if !known.contains(&name) {
                 return Err(self.wrong(format!(
                     "unknown option {name:?}; {}: knows {}{}",
@@ -210,6 +148,10 @@ impl<'a> Options<'a> {
         {
             faces.size = size;
         }
+        if let Source::Places365 { images, .. } = &mut spec.source {
+            *images = self.places_images()?;
+        }
+        spec.quarter = self.quarter(&spec.source)?;
         Ok(spec)
     }
 
@@ -224,6 +166,8 @@ impl<'a> Options<'a> {
             }
             "shuffle" => spec.shuffle = Some(self.number(name, value)?),
             "take" => spec.take = Some(self.range(value)?),
+            // Options that belong together are read together, whatever their order.
+            "quarter" | "quarter-seed" | "quarters" | "subset" | "per-scene" | "subset-seed" | "list" => {}
             "alpha" | "skip-bad" => {
                 let Some(images) = spec.source.image_options() else { return Ok(()) };
                 if name == "alpha" {
@@ -250,15 +194,110 @@ impl<'a> Options<'a> {
                 let parts = [("train", Part::Train), ("test", Part::Test), ("all", Part::All)];
                 *part = self.choice(name, value, &parts)?;
             }
+            (Source::Stl10 { part, .. }, _) => {
+                let parts = [
+                    ("train", Stl10Part::Train),
+                    ("test", Stl10Part::Test),
+                    ("unlabeled", Stl10Part::Unlabeled),
+                    ("all", Stl10Part::All),
+                ];
+                *part = self.choice(name, value, &parts)?;
+            }
+            (Source::TinyImagenet { part, .. }, _) => {
+                let parts = [("train", Part::Train), ("val", Part::Test), ("all", Part::All)];
+                *part = self.choice(name, value, &parts)?;
+            }
+            (Source::Celeba { options, .. }, "target") => options.target = unescape(value),
+            (Source::Celeba { options, .. }, "attribute") => options.attribute = Some(unescape(value)),
+            (Source::Celeba { options, .. }, _) => {
+                let parts = [
+                    ("train", CelebaPart::Train),
+                    ("valid", CelebaPart::Valid),
+                    ("test", CelebaPart::Test),
+                    ("all", CelebaPart::All),
+                ];
+                options.part = self.choice(name, value, &parts)?;
+            }
             (Source::Csv { options, .. }, "target") => options.target = Some(unescape(value)),
             (Source::Csv { options, .. }, "attribute") => options.attribute = Some(unescape(value)),
             (Source::Csv { options, .. }, _) => options.filters.push(self.filter(value)?),
             (Source::SyntheticFaces(faces), "count") => faces.count = self.number(name, value)?,
             (Source::SyntheticFaces(faces), "seed") => faces.seed = self.number(name, value)?,
             (Source::SyntheticFaces(faces), _) => faces.correlation = self.number(name, value)?,
-            (Source::Folder { .. } | Source::Tensor { .. }, _) => {}
+            (
+                Source::UtkFace { .. }
+                | Source::Places365 { .. }
+                | Source::Folder { .. }
+                | Source::Tensor { .. },
+                _,
+            ) => {}
         }
         Ok(())
+    }
+
+    fn value(&self, name: &str) -> Option<&'a str> {
+        self.pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+        self.value(name).map(|value| self.number(name, value)).transpose()
+    }
+
+    fn quarter(&self, source: &Source) -> Result<Option<Quarter>> {
+        let own_subset = source.options().contains(&"subset");
+        let Some(number) = self.value("quarter") else {
+            let alone = ["quarter-seed", "quarters", "subset"]
+                .into_iter()
+                .find(|name| self.value(name).is_some() && !(own_subset && *name == "subset"));
+            return match alone {
+                Some(name) => Err(self.wrong(format!("{name}= needs quarter=1|2|3|4, found none"))),
+                None => Ok(None),
+            };
+        };
+        let names = [
+            ("1", QuarterName::TargetTrain),
+            ("2", QuarterName::TargetTest),
+            ("3", QuarterName::ShadowTrain),
+            ("4", QuarterName::ShadowTest),
+        ];
+        let name = self.choice("quarter", number, &names)?;
+        let torch = match self.value("quarters") {
+            Some(value) => self.choice("quarters", value, &[("seeded", false), ("torch", true)])?,
+            None => false,
+        };
+        let seed = self.optional_number("quarter-seed")?;
+        if torch && seed.is_some() {
+            return Err(
+                self.wrong("quarters=torch is the released code's permutation and takes no quarter-seed=")
+            );
+        }
+        let permutation =
+            if torch { Permutation::TorchSplits } else { Permutation::Seeded(seed.unwrap_or_default()) };
+        let subset = if own_subset { None } else { self.optional_number("subset")? };
+        Ok(Some(Quarter { name, permutation, subset }))
+    }
+
+    fn places_images(&self) -> Result<PlacesImages> {
+        if let Some(file) = self.value("list") {
+            return match ["subset", "per-scene", "subset-seed"]
+                .into_iter()
+                .find(|name| self.value(name).is_some())
+            {
+                Some(name) => Err(self.wrong(format!("list= names the images itself and takes no {name}="))),
+                None => Ok(PlacesImages::Listed(PathBuf::from(unescape(file)))),
+            };
+        }
+        let scenes: usize = self.optional_number("subset")?.unwrap_or(365);
+        let Some(per_scene) = self.optional_number("per-scene")?.or(published_per_scene(scenes)) else {
+            return Err(self.wrong(format!(
+                "subset={scenes} is none of the published subsets (365, 100, 50, 20) and needs per-scene=N"
+            )));
+        };
+        if scenes == 0 || per_scene == 0 {
+            return Err(self.wrong("expected subset= and per-scene= of at least 1, found 0"));
+        }
+        let seed = self.optional_number("subset-seed")?.unwrap_or_default();
+        Ok(PlacesImages::Drawn { scenes, per_scene, seed })
     }
 
     fn number<T: FromStr>(&self, name: &str, value: &str) -> Result<T> {
