@@ -40,6 +40,8 @@ pub enum Stream {
     Bootstrap = 10,
     /// Augmentation of views that an encoder is asked about, which are never those that it was trained on.
     Query = 11,
+    /// Sampling, noise and release of defences.
+    Defence = 16,
 }
 
 /// A key of the generator: of a run ([`Key::from_seed`]) or of one stream of it ([`Key::stream`]).

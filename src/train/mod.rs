@@ -1,9 +1,11 @@
-//! Training of encoders: configurations, the training program, checkpoints, and frozen encoders in use.
+//! Training of encoders: configurations, the training program, checkpoints, and frozen encoders in use; [`learner`] trains small
+//! networks in turns.
 
 mod checkpoint;
 mod config;
 mod encode;
 mod images;
+pub mod learner;
 mod model;
 mod run;
 mod simclr;
