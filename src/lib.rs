@@ -2,13 +2,14 @@
 //! training data, and trains encoders that leak less, with hand-written WGSL on wgpu.
 //!
 //! Imports go one way:
-//! `cli → experiment → {attack, defense, train, metrics} → {nn, optim, data, augment} → graph →
+//! `cli → experiment → {attack, defence, train, metrics} → {nn, optim, data, augment} → graph →
 //! kernels → gpu`. [`rng`], [`error`] and [`files`] may be used from anywhere; [`mod@reference`] by tests only.
 
 pub mod attack;
 pub mod augment;
 pub mod cli;
 pub mod data;
+pub mod defence;
 pub mod error;
 pub mod experiment;
 pub mod files;

@@ -44,7 +44,8 @@ impl Censored {
             |name, i, o| Linear::new(&mut names.inside(name), i, o, true, None, LinearInit::Default);
         let (encoder, projector) = (linear("encoder", IN, FEATURES), linear("projector", FEATURES, 4));
         let widths = [FEATURES, 8, 8, CLASSES];
-        let adversary = Mlp::new(&mut names.inside("adversary"), &widths, Unary::Tanh, LinearInit::Default);
+        let adversary =
+            Mlp::new(&mut names.inside("adversary"), &widths, Unary::Tanh, LinearInit::Default, None);
         Censored { parameters, encoder, projector, adversary }
     }
 }
@@ -126,7 +127,7 @@ fn gradient_reversal_gives_the_encoder_minus_lambda_and_the_adversary_plus_one()
     let logits = model.adversary.forward(&mut tracer, reversed).unwrap();
     let contrastive = graph.apply1(NtXent { temperature: TEMPERATURE as f32 }, &[z]).unwrap();
     let censored = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels]).unwrap();
-    let found = graph.backward_sum(&[contrastive, censored]).unwrap();
+    let found = graph.backward_weighted(&[(contrastive, 1.0), (censored, 1.0)]).unwrap();
 
     let mut case = Case::new(gpu());
     let x_tensor = case.input("x", Shape::matrix(ROWS, IN), &x);

@@ -20,4 +20,5 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod reduce;
+pub mod rows;
 pub mod similarity;

@@ -42,6 +42,8 @@ pub enum Stream {
     Query = 11,
     /// Starts and directions that a decision-boundary attack asks about.
     Boundary = 16,
+    /// Sampling, noise and release of defences.
+    Defence = 17,
 }
 
 /// A key of the generator: of a run ([`Key::from_seed`]) or of one stream of it ([`Key::stream`]).

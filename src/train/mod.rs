@@ -1,12 +1,13 @@
 //! Training of encoders: configurations, the training programs, checkpoints, and frozen encoders in use.
 //!
 //! A method is a file with its settings and its programs ([`simclr`], [`supervised`], [`talos`]); what steps them is the same for all
-//! ([`Trainer`]), and so are run folders, checkpoints and resume ([`pretrain()`]).
+//! ([`Trainer`]), and so are run folders, checkpoints and resume ([`pretrain()`]). [`learner`] trains small networks in turns.
 
 mod checkpoint;
 mod config;
 mod encode;
 mod images;
+pub mod learner;
 mod model;
 mod program;
 mod run;

@@ -42,6 +42,8 @@ pub struct AdversaryShape {
     pub classes: usize,
     /// Whether it reads the projection instead of the features.
     pub on_projection: bool,
+    /// Whether a ReLU follows the logits, as in the released code.
+    pub final_relu: bool,
 }
 
 /// The layers of an encoder and of what it carries, and their parameters' names and places.
@@ -82,7 +84,8 @@ impl Model {
                 _ => features,
             };
             let widths = [input, ADVERSARY_WIDTH, ADVERSARY_WIDTH, shape.classes];
-            Mlp::new(&mut names.inside("adversary"), &widths, Unary::Relu, LinearInit::Default)
+            let last = shape.final_relu.then_some(Unary::Relu);
+            Mlp::new(&mut names.inside("adversary"), &widths, Unary::Relu, LinearInit::Default, last)
         });
         Ok(Model { config, parameters, encoder, projector, task, adversary })
     }

@@ -83,7 +83,8 @@ impl Parts<'_> {
         span: std::ops::Range<u64>,
     ) -> Result<()> {
         let parameters = &self.model.parameters;
-        let found = graph.backward_sum(losses)?;
+        let weighted: Vec<(Value, f32)> = losses.iter().map(|&loss| (loss, 1.0)).collect();
+        let found = graph.backward_weighted(&weighted)?;
         let mut memory = self.weights.memory(parameters, &graph, recording);
         for input in inputs {
             memory = memory.with_input(input.name, input.slice);

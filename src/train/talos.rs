@@ -10,9 +10,8 @@ use super::program::{Input, Parts};
 use super::simclr::{SimclrConfig, embed};
 use crate::augment::Recipe;
 use crate::gpu::{Program, Recording};
-use crate::graph::ops::{Activation, ConcatRows, GradientReversal, NtXent, SoftmaxCrossEntropy};
+use crate::graph::ops::{ConcatRows, GradientReversal, NtXent, SoftmaxCrossEntropy};
 use crate::graph::{Graph, Value};
-use crate::kernels::elementwise::Unary;
 use crate::nn::{Mode, Tracer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -81,7 +80,7 @@ impl TalosConfig {
 
     pub(super) fn adversary(&self) -> AdversaryShape {
         let on_projection = self.location == CensoredLocation::Projection;
-        AdversaryShape { classes: self.classes, on_projection }
+        AdversaryShape { classes: self.classes, on_projection, final_relu: self.compat }
     }
 
     /// Whether the plain image goes through the encoder beside the views.
@@ -96,13 +95,12 @@ impl TalosConfig {
             CensoredImage::Original => images,
         }
     }
+}
 
-    fn logits(&self, parts: &Parts, tracer: &mut Tracer, seen: Value) -> Result<Value> {
-        let adversary = parts.model.adversary.as_ref();
-        let adversary = adversary.ok_or_else(|| Error::shape("talos: the model has no adversary"))?;
-        let logits = adversary.forward(tracer, seen)?;
-        if self.compat { tracer.graph.apply1(Activation(Unary::Relu), &[logits]) } else { Ok(logits) }
-    }
+/// The adversary's logits.
+fn guess(parts: &Parts, tracer: &mut Tracer, seen: Value) -> Result<Value> {
+    let adversary = parts.model.adversary.as_ref();
+    adversary.ok_or_else(|| Error::shape("talos: the model has no adversary"))?.forward(tracer, seen)
 }
 
 /// The image as it is, at the size and with the normalisation of the views.
@@ -136,7 +134,7 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
     };
     let seen = if talos.location == CensoredLocation::Projection { z } else { h };
     let reversed = tracer.graph.apply1(GradientReversal { lambda: talos.lambda }, &[seen])?;
-    let logits = talos.logits(parts, &mut tracer, reversed)?;
+    let logits = guess(parts, &mut tracer, reversed)?;
     let censored = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     let contrastive = graph.apply1(NtXent { temperature: config.temperature }, &[embedded.projections])?;
     let adversary = parameters.span("adversary.");
@@ -180,7 +178,7 @@ pub(super) fn adversary_program(
         [Input::tensor("embeddings", features), parts.labels(&mut recording, "labels", talos.rows(n))?];
     let (seen, labels) = (inputs[0].value(&mut graph), inputs[1].value(&mut graph));
     let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
-    let logits = talos.logits(parts, &mut tracer, seen)?;
+    let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;
     Program::build(parts.gpu, &recording)

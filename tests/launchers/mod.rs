@@ -278,6 +278,14 @@ fn losses(r: &mut Recording) {
         loss::softmax_cross_entropy_grad(r, &entropy, 1.0, dlogits);
     }
     loss::softmax(r, logits, dlogits);
+    loss::softmax_grad(r, logits, logits, dlogits);
+    let [row, each] = [(); 2].map(|()| matrix(r, 9, 1));
+    for targets in [None, Some(normalizers)] {
+        loss::sigmoid_mean(r, row, targets, loss);
+        loss::sigmoid_mean_grad(r, row, targets, each);
+    }
+    loss::row_distance(r, logits, logits, each, loss);
+    loss::row_distance_grad(r, logits, logits, each.slice, dlogits);
 }
 
 fn optimizers(r: &mut Recording) {
