@@ -210,7 +210,7 @@ pub const CELEBA_ATTRIBUTES: &str = "5_o_Clock_Shadow Arched_Eyebrows Attractive
 
 /// Whether image `index` has attribute `column`: all have the first, none has the second, others vary.
 pub fn celeba_value(index: usize, column: usize) -> bool {
-    column == 0 || (column != 1 && (index * 40 + column) * 2_654_435_761 >> 9 & 1 == 1)
+    column == 0 || (column != 1 && ((index * 40 + column) * 2_654_435_761) >> 9 & 1 == 1)
 }
 
 /// The partition of image `index`.
@@ -240,7 +240,7 @@ pub fn write_celeba(root: &Path, count: usize) {
 /// Category of a scene; some hold a further slash, as published.
 pub fn places_category(scene: usize) -> String {
     let letter = (b'a' + (scene / 15) as u8) as char;
-    let inner = if scene % 7 == 0 { "/outdoor" } else { "" };
+    let inner = if scene.is_multiple_of(7) { "/outdoor" } else { "" };
     format!("/{letter}/{letter}_scene_{scene}{inner}")
 }
 
@@ -251,7 +251,7 @@ pub fn write_places365(root: &Path, per_scene: usize, with_images: impl Fn(usize
     for scene in 0..365 {
         let category = places_category(scene);
         categories += &format!("{category} {scene}\n");
-        codes += &format!("{category} {}\n", if scene % 3 == 0 { 1 } else { 2 });
+        codes += &format!("{category} {}\n", if scene.is_multiple_of(3) { 1 } else { 2 });
         for number in 1..=per_scene {
             let path = format!("{category}/{number:08}.jpg");
             train += &format!("{path} {scene}\n");
