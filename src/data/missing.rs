@@ -4,19 +4,40 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// Files and folders that tell of another version of a data set, and what to say then.
-const OTHER_VERSIONS: [(&str, &str); 11] = [
-    ("data_batch_1", PYTHON),
-    ("cifar-10-batches-py", PYTHON),
-    ("cifar-100-python", PYTHON),
-    ("stl10_matlab", MATLAB),
-    ("unlabeled.mat", MATLAB),
-    ("list_attr_celeba.csv", "CSV version found, the text file list_attr_celeba.txt required"),
-    ("img_align_celeba_png", "PNG version found, the JPEG version img_align_celeba required"),
-    ("img_celeba", "images in the wild found, the aligned version img_align_celeba required"),
-    ("data_large_standard", "large version found, the 256x256 version data_256_standard required"),
-    ("data_large", "large version found, the 256x256 version data_256 required"),
-    ("places365_train_challenge.txt", "challenge version found, the standard version required"),
+/// Part of the names expected, a file or folder that then tells of another version, and what to say.
+const OTHER_VERSIONS: [(&str, &str, &str); 12] = [
+    ("_batch", "data_batch_1", PYTHON),
+    ("_batch", "cifar-10-batches-py", PYTHON),
+    ("train.bin", "cifar-100-python", PYTHON),
+    ("test.bin", "cifar-100-python", PYTHON),
+    ("_X.bin", "stl10_matlab", MATLAB),
+    ("_X.bin", "unlabeled.mat", MATLAB),
+    (
+        "list_attr_celeba",
+        "list_attr_celeba.csv",
+        "CSV version found, the text file list_attr_celeba.txt required",
+    ),
+    (
+        "img_align_celeba",
+        "img_align_celeba_png",
+        "PNG version found, the JPEG version img_align_celeba required",
+    ),
+    (
+        "img_align_celeba",
+        "img_celeba",
+        "images in the wild found, the aligned version img_align_celeba required",
+    ),
+    (
+        "data_256",
+        "data_large_standard",
+        "large version found, the 256x256 version data_256_standard required",
+    ),
+    ("data_256", "data_large", "large version found, the 256x256 version data_256 required"),
+    (
+        "places365_train_standard",
+        "places365_train_challenge.txt",
+        "challenge version found, the standard version required",
+    ),
 ];
 const PYTHON: &str = "Python pickle version found, binary version required";
 const MATLAB: &str = "MATLAB version found, binary version required";
@@ -45,11 +66,12 @@ pub fn expected_files(
         match find(folder, name) {
             Some(path) => found.push(path),
             None => {
+                let names = names.join(" ");
                 let path = folder.join(name);
                 let path = std::path::absolute(&path).unwrap_or(path);
                 return Err(Error::data(
                     path.display(),
-                    format!("expected the files {}, found {}", names.join(" "), instead(root, folders)),
+                    format!("expected the files {names}, found {}", instead(root, folders, &names)),
                 ));
             }
         }
@@ -66,12 +88,12 @@ pub fn expected_folder(root: &Path, folders: &[PathBuf], names: &str) -> Result<
         return Ok(folder.clone());
     }
     let path = std::path::absolute(&folders[0]).unwrap_or_else(|_| folders[0].clone());
-    let found = instead(root, &[root.to_path_buf()]);
+    let found = instead(root, &[root.to_path_buf()], names);
     Err(Error::data(path.display(), format!("expected the folder of {names}, found {found}")))
 }
 
-/// What stands where the files should be, in words.
-pub fn instead(root: &Path, folders: &[PathBuf]) -> String {
+/// What stands where the files named in `expected` should be, in words.
+pub fn instead(root: &Path, folders: &[PathBuf], expected: &str) -> String {
     if !root.exists() {
         return format!("no folder {}", root.display());
     }
@@ -83,8 +105,10 @@ pub fn instead(root: &Path, folders: &[PathBuf]) -> String {
     }
     names.sort();
     names.dedup();
-    let version = OTHER_VERSIONS.iter().find(|(mark, _)| names.iter().any(|name| name == mark));
-    if let Some((mark, version)) = version {
+    let version = OTHER_VERSIONS
+        .iter()
+        .find(|(part, mark, _)| expected.contains(part) && names.iter().any(|name| name == mark));
+    if let Some((_, mark, version)) = version {
         return format!("{version} ({mark})");
     }
     const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".zip", ".tar", ".7z"];

@@ -61,7 +61,7 @@ pub fn read(
     if entries.is_empty() {
         return Err(Error::data(
             inner.display(),
-            format!("expected images named {EXPECTED}, found {}", instead(folder, &folders)),
+            format!("expected images named {EXPECTED}, found {}", instead(folder, &folders, EXPECTED)),
         ));
     }
     let mut notes: Vec<String> = skipped_note(&skipped).into_iter().collect();

@@ -2,11 +2,14 @@
 //! get, splits, synthetic faces, files that appear whole or not at all.
 
 mod errors_images;
+mod errors_photos;
 mod errors_published;
 mod errors_tables;
 mod faces;
 mod files;
 mod formats;
+mod formats_photos;
+mod quarters;
 mod spec;
 mod splits;
 mod writers;

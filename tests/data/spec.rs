@@ -13,7 +13,16 @@ fn assert_usage(spec: &str, fragments: &[&str]) {
 fn unknown_names_are_answered_with_the_nearest() {
     assert_usage("cifar-10:x", &["\"cifar-10\"", "did you mean \"cifar10\"", "synthetic-faces:", "tensor:"]);
     assert_usage("fashion_mnist:x", &["did you mean \"fashion-mnist\""]);
-    assert_usage("stl10:x", &["unknown kind \"stl10\"", "known kinds: cifar10: cifar100: fashion-mnist:"]);
+    assert_usage(
+        "stl11:x",
+        &["unknown kind \"stl11\"", "known kinds: cifar10: cifar100: stl10: tiny-imagenet:"],
+    );
+    assert_usage("utk-face:x", &["did you mean \"utkface\""]);
+    assert_usage("stl10:x#part=unlabelled", &["part=train|test|unlabeled|all", "did you mean \"unlabeled\""]);
+    assert_usage("tiny-imagenet:x#part=test", &["part=train|val|all"]);
+    assert_usage("celeba:x#part=val", &["part=train|valid|test|all", "did you mean \"valid\""]);
+    assert_usage("celeba:x#skip-bad=true", &["unknown option \"skip-bad\"", "target, attribute, part, size"]);
+    assert_usage("places365:x#scenes=4", &["places365: knows subset, per-scene, subset-seed, list, size"]);
     assert_usage(
         "mnist:x#prt=train",
         &["unknown option \"prt\"", "part, size, shuffle, take", "did you mean \"part\""],

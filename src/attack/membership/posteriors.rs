@@ -5,7 +5,7 @@ use crate::{Error, Result};
 
 /// A classifier's posteriors for a set of samples, with the true labels.
 ///
-/// At least two classes; every number is in [0, 1] and every row sums to 1 (within [`SUM_TOLERANCE`]).
+/// At least two classes; every number is in [0, 1] and every row sums to 1 (within 0.001).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Posteriors {
     classes: usize,
@@ -14,7 +14,7 @@ pub struct Posteriors {
 }
 
 /// How far from 1 the sum of a row may be: f32 rounding of a softmax over many classes, with room.
-pub const SUM_TOLERANCE: f64 = 1e-3;
+const SUM_TOLERANCE: f64 = 1e-3;
 
 impl Posteriors {
     /// `rows` `[n, classes]`, one label below `classes` for each.
