@@ -1,14 +1,11 @@
 //! `contraleak demo`: the main job end to end, without an argument.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Instant;
 
-use indicatif::ProgressBar;
-
-use super::{Global, interrupt, output, progress};
+use super::progress::Screen;
+use super::{Global, interrupt, output};
 use crate::Result;
-use crate::experiment::demo::{self, Tell};
+use crate::experiment::demo;
 use crate::gpu::{Gpu, GpuOptions};
 
 /// Train an encoder on drawn faces, attack it, and write a report: everything once, in a few minutes
@@ -31,32 +28,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     output::check_folder(&args.out)?;
     let gpu = Gpu::open(&GpuOptions::default())?;
-    let mut screen = Screen { bar: progress::spinner("demo"), start: Instant::now() };
+    let mut screen = Screen::new("demo");
     let finding = demo::run(&gpu, &args.out, args.seed, &mut screen)?;
-    screen.bar.finish_and_clear();
+    screen.finish();
     output::verdict(&finding.results, &args.out, global)
-}
-
-/// Stages as lines on stderr, the rest on the progress line.
-struct Screen {
-    bar: ProgressBar,
-    start: Instant,
-}
-
-impl Tell for Screen {
-    fn stage(&mut self, what: &str) {
-        let line = format!("[{:5.1} s] {what}", self.start.elapsed().as_secs_f64());
-        if std::io::stderr().is_terminal() {
-            self.bar.println(line);
-        } else {
-            eprintln!("{line}");
-        }
-    }
-    fn progress(&mut self, done: u64, total: u64, note: &str) {
-        let text = if total > 0 { format!("step {done} of {total}, {note}") } else { note.to_string() };
-        self.bar.set_message(text);
-    }
-    fn stop(&mut self) -> bool {
-        interrupt::requested()
-    }
 }

@@ -17,6 +17,7 @@ pub mod output;
 mod pretrain;
 pub mod progress;
 mod report;
+mod run;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -62,6 +63,7 @@ enum Command {
     Pretrain(pretrain::Args),
     Encode(encode::Args),
     Attack(attack::Args),
+    Run(run::Args),
     Report(report::Args),
     Bench(bench::Args),
 }
@@ -75,6 +77,7 @@ impl Command {
             Command::Attack(args) => attack::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
+            Command::Run(args) => run::run(args, global),
             Command::Report(args) => report::run(args, global),
             Command::Bench(args) => bench::run(args, global),
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Global, output};
+use crate::experiment::leaks;
 use crate::experiment::report::{REPORT_FILE, RESULTS_FILE, Verdict, rerender};
 use crate::{Error, Result};
 
@@ -30,6 +31,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if !args.folder.join(RESULTS_FILE).exists() {
         let problem = format!("expected {RESULTS_FILE} in this folder, found none; a finished run writes it");
         return Err(Error::data(args.folder.display(), problem));
+    }
+    if leaks::is_here(&args.folder) {
+        return super::run::show(&leaks::rerender(&args.folder)?, &args.folder, global);
     }
     let results = rerender(&args.folder)?;
     let report = args.folder.join(REPORT_FILE).display().to_string();

@@ -1,6 +1,7 @@
 //! The demo: the main job end to end on built-in data, small enough for two cores without a GPU.
 
 use super::encodermi::{Audit, Finding, Sets, summary};
+use super::tell::{Tell, Watch};
 use crate::attack::encodermi::{Settings, Variant};
 use crate::augment::Recipe;
 use crate::data::splits::{EncoderMiPool, encodermi_split};
@@ -8,8 +9,8 @@ use crate::data::{self, ImageSet};
 use crate::gpu::Gpu;
 use crate::nn::{Architecture, EncoderFile, Stem};
 use crate::train::{
-    Attachments, BatchNormScope, Encoder, EncoderConfig, Model, Outcome, PretrainConfig, Progress,
-    RunOptions, SimclrConfig, pretrain,
+    Attachments, BatchNormScope, Encoder, EncoderConfig, Model, Outcome, PretrainConfig, RunOptions,
+    SimclrConfig, pretrain,
 };
 use crate::{Error, Result};
 use std::path::Path;
@@ -18,24 +19,6 @@ use std::time::Instant;
 /// Images of each of the four groups.
 const GROUP: usize = 50;
 const SIZE: usize = 32;
-
-/// What the demo says while it runs; returns whether to stop.
-pub trait Tell {
-    fn stage(&mut self, what: &str);
-    fn progress(&mut self, done: u64, total: u64, note: &str);
-    fn stop(&mut self) -> bool;
-}
-
-struct Watch<'a>(&'a mut dyn Tell);
-
-impl Progress for Watch<'_> {
-    fn step(&mut self, step: u64, total: u64, loss: f32) {
-        self.0.progress(step, total, &format!("loss {loss:.3}"));
-    }
-    fn stop(&mut self) -> bool {
-        self.0.stop()
-    }
-}
 
 /// How the demo's encoders are trained: a narrow ResNet-18 on few images for many epochs, so that it overfits in a minute.
 /// What members stand out by grows like epochs over images, so that few images show most in a given time.

@@ -3,5 +3,10 @@
 pub mod bench;
 pub mod demo;
 pub mod encodermi;
+pub mod features;
+pub mod leaks;
 pub mod load;
 pub mod report;
+mod tell;
+
+pub use tell::Tell;

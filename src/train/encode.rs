@@ -2,10 +2,11 @@
 
 use super::images::GpuImages;
 use super::model::{Attachments, EncoderConfig, Model, Values, Weights};
-use crate::augment::{Recipe, augment};
+use crate::augment::{Constants, Recipe, augment};
 use crate::data::ImageSet;
 use crate::gpu::{Buffer, Gpu, Program, Recording};
-use crate::graph::{Form, Graph, Value};
+use crate::graph::ops::BatchNormEval;
+use crate::graph::{Form, Graph, Memory, Value};
 use crate::kernels::augment::{Batch, ViewOrder};
 use crate::kernels::{Shape, StepState, Tensor};
 use crate::nn::{HeadKind, Mode, Stem, Tracer};
@@ -171,6 +172,51 @@ impl Encoder {
                 )))
             }
         }
+    }
+}
+
+/// An encoder that takes pixel values in 0..1 and normalises them itself, for attacks that make images on the GPU.
+pub struct PixelInput<'a> {
+    encoder: &'a Encoder,
+    /// Scale, shift, mean and variance of the normalisation as a batch norm.
+    constants: [Buffer; 4],
+}
+
+impl<'a> PixelInput<'a> {
+    /// With the mean and standard deviation that the encoder was trained with.
+    pub fn new(gpu: &Gpu, encoder: &'a Encoder, (mean, std): Constants) -> Result<PixelInput<'a>> {
+        let vector = |label, values: [f64; 3]| {
+            gpu.buffer_with(label, &Shape::matrix(1, 3).pack(&values.map(|v| v as f32)))
+        };
+        // (x − mean)/√(variance + ε)·scale, with variance + ε = 1.
+        let constants = [
+            vector("1 / std", std.map(|std| 1.0 / std))?,
+            vector("shift", [0.0; 3])?,
+            vector("mean", mean)?,
+            vector("variance", [1.0 - f64::from(crate::kernels::norm::EPSILON); 3])?,
+        ];
+        Ok(PixelInput { encoder, constants })
+    }
+
+    /// Shape of one image.
+    pub fn image(&self) -> Shape {
+        let size = self.encoder.config().size;
+        Shape::new(1, 3, size, size)
+    }
+
+    /// Images `[N, 3, S, S]` with values in 0..1 to the encoder's answers, and where all parameters lie.
+    pub fn trace(&self, graph: &mut Graph, recording: &mut Recording, x: Value) -> Result<(Value, Memory)> {
+        let names = ["pixels.scale", "pixels.shift", "pixels.mean", "pixels.variance"];
+        let form = Form::Tensor(Shape::matrix(1, 3));
+        let mut inputs = vec![x];
+        inputs.extend(names.map(|name| graph.input(name, form)));
+        let normalised = graph.apply1(BatchNormEval { activation: None }, &inputs)?;
+        let y = self.encoder.trace(graph, normalised)?;
+        let mut memory = self.encoder.weights.memory(&self.encoder.model.parameters, graph, recording);
+        for (name, constant) in names.iter().zip(&self.constants) {
+            memory = memory.with_input(name, recording.persistent(constant));
+        }
+        Ok((y, memory))
     }
 }
 

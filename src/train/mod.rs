@@ -18,7 +18,7 @@ mod task;
 mod trainer;
 
 pub use config::{CONFIG_FILE, Place, PretrainConfig, Settings, Start, Training};
-pub use encode::{Encoder, Output, Pass, Views};
+pub use encode::{Encoder, Output, Pass, PixelInput, Views};
 pub use images::GpuImages;
 pub use model::{AdversaryShape, Attachments, EncoderConfig, Model, Values, Weights};
 pub use run::{Outcome, Progress, RunOptions, pretrain};
