@@ -153,7 +153,8 @@ fn queries_lie_on_the_twin_s_sphere_and_within_the_range() {
                 let norm = common::norm(&g(row));
                 let count = (shape.c * shape.pixels()) as f64;
                 let each = |g: f64| {
-                    NORMAL / norm * (1.0 + g.abs() / norm * count.sqrt()) + (count / 64.0 + 80.0) * U * g.abs() / norm
+                    NORMAL / norm * (1.0 + g.abs() / norm * count.sqrt())
+                        + (count / 64.0 + 80.0) * U * g.abs() / norm
                 };
                 g(row).iter().map(|g| f64::from(row.scale) * each(*g) + 2.0 * U).collect()
             });

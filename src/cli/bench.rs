@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::{Global, output, progress};
 use crate::Result;
-use crate::experiment::bench::{self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions};
+use crate::experiment::bench::{
+    self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions,
+};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::{Architecture, Stem};
 use crate::train::EncoderConfig;

@@ -120,9 +120,8 @@ impl Hyperplane {
         let weight: Vec<f64> = (0..d as u32).map(|i| normal(key.draw(i, 0, 0))).collect();
         let norm = weight.iter().map(|w| w * w).sum::<f64>().sqrt();
         let weight: Vec<f32> = weight.iter().map(|w| (w / norm) as f32).collect();
-        let side = |x: &[f64], bias: f64| {
-            x.iter().zip(&weight).map(|(x, w)| x * f64::from(*w)).sum::<f64>() + bias
-        };
+        let side =
+            |x: &[f64], bias: f64| x.iter().zip(&weight).map(|(x, w)| x * f64::from(*w)).sum::<f64>() + bias;
         let bias = (-side(&vec![0.5; d], 0.0) - distance) as f32;
         let images = (0..count as u32)
             .flat_map(|n| {
@@ -171,8 +170,13 @@ fn percentiles(found: &[Found], distance: f64) -> Result<[f64; 3]> {
 
 impl fmt::Display for HopSkipJumpReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "HopSkipJump, {} images of {} numbers, a linear classifier", self.images, self.dimension)?;
-        let ratios = |p: [f64; 3]| format!("{:.4} ({:.4} to {:.4}, 5th to 95th percentile)", p[1], p[0], p[2]);
+        writeln!(
+            f,
+            "HopSkipJump, {} images of {} numbers, a linear classifier",
+            self.images, self.dimension
+        )?;
+        let ratios =
+            |p: [f64; 3]| format!("{:.4} ({:.4} to {:.4}, 5th to 95th percentile)", p[1], p[0], p[2]);
         f.write_str(&list(&[
             ("on", self.machine.to_string()),
             ("in lockstep", format!("{} an image", milliseconds(&self.together))),

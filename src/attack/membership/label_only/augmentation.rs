@@ -109,8 +109,10 @@ pub fn correctness(
     // As many images at a time as fill a submit.
     let batch = (model.rows() / views.len().max(1)).max(1);
     for (images, labels) in images.chunks(batch * each).zip(labels.chunks(batch)) {
-        let all: Vec<f32> =
-            images.chunks(each).flat_map(|image| views.iter().flat_map(|view| view.of(image, shape))).collect();
+        let all: Vec<f32> = images
+            .chunks(each)
+            .flat_map(|image| views.iter().flat_map(|view| view.of(image, shape)))
+            .collect();
         let answers = labels_of(gpu, model, &all)?;
         bits.extend(answers.iter().enumerate().map(|(i, answer)| *answer == labels[i / views.len()]));
     }

@@ -2,11 +2,11 @@
 
 use super::decision::DecisionModel;
 use super::ladder::Ladder;
+use crate::Result;
 use crate::gpu::{Buffer, Gpu, Program, Recording};
 use crate::kernels::hop_skip_jump::{self, Draws, PixelRange, Row, Rows};
 use crate::kernels::{Shape, Tensor};
 use crate::rng::Key;
-use crate::Result;
 
 /// A set of images on the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,8 +114,7 @@ impl GraphModel {
         let b = parameters.add("bias".into(), form, vec![classes], Init::Zeros, Role::Trained);
         let values =
             BTreeMap::from([("weight".to_string(), weight.to_vec()), ("bias".to_string(), bias.to_vec())]);
-        let arena =
-            gpu.buffer_with("linear classifier", &parameters.pack_arena(Role::Trained, &values)?)?;
+        let arena = gpu.buffer_with("linear classifier", &parameters.pack_arena(Role::Trained, &values)?)?;
         GraphModel::new(gpu, image, sizes, &|graph, recording, x| {
             let [weight, bias] = [w, b].map(|id| graph.parameter(id, parameters.get(id)));
             let product = graph.apply1(Conv2d { stride: 1, padding: 0 }, &[x, weight])?;

@@ -142,9 +142,7 @@ impl Attack<'_> {
             })
             .collect();
         let mut active: Vec<u32> = (0..labels.len() as u32)
-            .filter(|&slot| {
-                !self.settings.skip_misclassified || self.image(slot).outcome == Outcome::Found
-            })
+            .filter(|&slot| !self.settings.skip_misclassified || self.image(slot).outcome == Outcome::Found)
             .collect();
         self.start(&mut active)?;
         self.search(TOWARDS_NEAR, &active, START_INTERVAL)?;
@@ -202,8 +200,11 @@ impl Attack<'_> {
         let nearest = self.nearest_auxiliary(active)?;
         let rows: Vec<Row> = nearest.iter().map(|&(slot, number)| copy(slot, number)).collect();
         self.board.submit_all(Work::Interpolate { b: Place::Pool, to: Place::Near }, &rows)?;
-        let mut waiting: Vec<u32> =
-            active.iter().copied().filter(|slot| !nearest.iter().any(|(started, _)| started == slot)).collect();
+        let mut waiting: Vec<u32> = active
+            .iter()
+            .copied()
+            .filter(|slot| !nearest.iter().any(|(started, _)| started == slot))
+            .collect();
         self.board.set_key(self.key.stream(Stream::Boundary, u32::MAX))?;
         // 1, 2, 4, … tries at once: few rounds where starts are rare, few queries where they are not.
         let (mut tried, mut tries) = (0, 1);
@@ -243,9 +244,12 @@ impl Attack<'_> {
             .flat_map(|&slot| {
                 let label = self.image(slot).label;
                 let others = (0u32..).zip(&self.pool_labels).filter(move |(_, other)| **other != label);
-                others
-                    .take(self.settings.auxiliary as usize)
-                    .map(move |(number, _)| Row { slot, number, output: 0, scale: 0.0 })
+                others.take(self.settings.auxiliary as usize).map(move |(number, _)| Row {
+                    slot,
+                    number,
+                    output: 0,
+                    scale: 0.0,
+                })
             })
             .collect();
         let distances = self.board.scalars(Work::Distance { b: Place::Pool }, &rows)?;
@@ -380,7 +384,8 @@ impl Attack<'_> {
         }
         // No step at all leaves the image on the boundary.
         waiting.iter().for_each(|&i| lengths[i] = 0.0);
-        let rows: Vec<Row> = active.iter().zip(&lengths).map(|(&slot, &length)| advance(slot, length)).collect();
+        let rows: Vec<Row> =
+            active.iter().zip(&lengths).map(|(&slot, &length)| advance(slot, length)).collect();
         self.board.submit_all(Work::Step { to: Place::Far }, &rows)
     }
 

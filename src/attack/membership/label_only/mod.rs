@@ -20,9 +20,9 @@ pub use hop_skip_jump::{Found, Outcome, Targets, hop_skip_jump};
 pub use settings::{ClipRange, Settings};
 pub use threshold::best_threshold;
 
+use crate::Result;
 use crate::metrics::MembershipResult;
 use crate::rng::{Key, Stream, permutation};
-use crate::Result;
 use serde::{Deserialize, Serialize};
 
 /// How distances become decisions.

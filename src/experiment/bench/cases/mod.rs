@@ -74,7 +74,7 @@ pub fn cases(scale: &Scale) -> Vec<Case> {
         training::cases(scale),
         label_only::cases(scale),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 }
