@@ -1,10 +1,10 @@
 // Queries around a point: y[row.output] = clip(x[row.slot] + δ g/‖g‖) with δ = row.scale and g standard normal
 // (Box–Muller), draw (image, row.number). Padding lanes stay zero.
 // binding 0: rows [Row], 1: key [vec4: two words], 2: images [u32, one a slot], 3: x [vec4], 4: y [vec4].
-// Grid: one workgroup a row; ‖g‖² is the sum of the invocations' shares, in their order. g waits in y, where each
-// invocation finds its own again. Roofline: arithmetic, two Threefry calls, two logarithms and two sines and
-// cosines a vec4.
-#import hop_skip_jump/row
+// Grid: one workgroup a row, or one invocation (shared_row); ‖g‖² is the sum of the invocations' shares, in their order.
+// g waits in y, where each invocation finds its own again.
+// Roofline: arithmetic, two Threefry calls, two logarithms and two sines and cosines a vec4.
+#import hop_skip_jump/shares
 #import hop_skip_jump/draw
 
 struct Params { rows: u32, texels: u32, pixels: u32, channels: u32, low: f32, high: f32 }
@@ -14,7 +14,6 @@ var<immediate> params: Params;
 @group(0) @binding(2) var<storage, read> images: array<u32>;
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
-var<workgroup> shares: array<f32, ${LANES}>;
 
 // Two standard normal numbers of two words. The logarithm's argument has 23 bits and a half: it lies inside (0, 1).
 fn normals(words: vec2<u32>) -> vec2<f32> {
@@ -24,29 +23,23 @@ fn normals(words: vec2<u32>) -> vec2<f32> {
     return radius * vec2<f32>(cos(angle), sin(angle));
 }
 
-@compute @workgroup_size(${LANES})
+@compute @workgroup_size(${WORKGROUP})
 fn directions(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) local: u32) {
-    let index = group.x + group.y * groups.x;
-    if index >= params.rows { return; }
-    let row = rows[index];
-    if row.slot == NOTHING { return; }
+#import hop_skip_jump/shared_row
     let words_key = row_key(key[0].xy, images[row.slot], row.number);
     let first = row.output * params.texels;
     var squares = 0.0;
-    for (var k = local; k < params.texels; k += ${LANES}u) {
+    for (var k = lane; k < params.texels; k += ${LANES}u) {
         let words = texel_words(words_key, k, params.pixels);
         let drawn = vec4<f32>(normals(words.xy), normals(words.zw));
         let g = without_padding(drawn, k, params.pixels, params.channels);
         squares += dot(g, g);
         y[first + k] = g;
     }
-    shares[local] = squares;
-    workgroupBarrier();
-    var total = 0.0;
-    for (var lane = 0u; lane < ${LANES}u; lane++) { total += shares[lane]; }
+#import hop_skip_jump/shared_total
     let factor = row.scale / sqrt(total);
-    for (var k = local; k < params.texels; k += ${LANES}u) {
+    for (var k = lane; k < params.texels; k += ${LANES}u) {
         let moved = x[row.slot * params.texels + k] + factor * y[first + k];
         let clipped = clamp(moved, vec4<f32>(params.low), vec4<f32>(params.high));
         y[first + k] = without_padding(clipped, k, params.pixels, params.channels);

@@ -130,16 +130,16 @@ struct LossArgs {
 
 Examples:
   contraleak bench hop-skip-jump
-  contraleak bench hop-skip-jump --images 1000 --rows 32768 --json")]
+  contraleak bench hop-skip-jump --images 5000 --rows 8192 --json")]
 struct HopSkipJumpArgs {
     /// Images attacked in lockstep
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     /// Of those, how many are attacked again one at a time
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     alone: u32,
     /// Queries a submit
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
     /// Side of the images, which have three channels
     #[arg(long, value_name = "PIXELS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]

@@ -193,7 +193,7 @@ fn each_texel(
     });
 }
 
-/// A kernel with one workgroup a row: eight texels or more an invocation, 8 to 64 invocations.
+/// A kernel with one workgroup a row, or one invocation where a row has fewer texels than a workgroup invocations.
 #[allow(clippy::too_many_arguments)]
 fn each_row(
     recording: &mut Recording,
@@ -207,14 +207,19 @@ fn each_row(
 ) {
     let row = row_texels(shape);
     // From the shape alone, so that the order of every sum is the same on all adapters.
-    let lanes = if row < 512 { 8 } else { 64 };
+    let alone = row < WORKGROUP as usize;
+    let defines = match alone {
+        true => Defines::new().with("ALONE", 1).with("LANES", 1),
+        false => Defines::new().with("LANES", WORKGROUP),
+    };
+    let groups = if alone { rows.count.div_ceil(WORKGROUP as usize) } else { rows.count };
     let texels = (rows.count * row) as u64;
     recording.dispatch(Dispatch {
         shader,
-        defines: Defines::new().with("LANES", lanes),
+        defines: defines.with("WORKGROUP", WORKGROUP),
         bindings,
         immediates,
-        grid: recording.grid(rows.count as u64),
+        grid: recording.grid(groups as u64),
         flops: flops_each * texels * 4,
         bytes: passes * texels * 16,
     });

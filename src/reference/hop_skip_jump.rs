@@ -36,7 +36,7 @@ impl Draw {
                 let words = self.words(i / pixels, i % pixels, pixels);
                 let radius = (-2.0 * ((f64::from(words[0] >> 9) + 0.5) / 8_388_608.0).ln()).sqrt();
                 let angle = TAU * (f64::from(uniform(words[1])) - 0.5);
-                radius * if i / pixels % 2 == 0 { angle.cos() } else { angle.sin() }
+                radius * if (i / pixels).is_multiple_of(2) { angle.cos() } else { angle.sin() }
             })
             .collect()
     }

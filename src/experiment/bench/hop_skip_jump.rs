@@ -1,7 +1,7 @@
 //! HopSkipJump on a linear classifier, whose boundary is known: images in lockstep against one at a time.
 
 use super::text::{list, milliseconds, short};
-use super::{Machine, Timing};
+use super::{Machine, Timing, cpu_seconds};
 use crate::attack::membership::label_only::{
     DecisionModel, Found, GraphModel, Outcome, Settings, Targets, hop_skip_jump as attack,
 };
@@ -11,7 +11,6 @@ use crate::rng::{Key, normal, uniform};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt;
-use std::time::Instant;
 
 /// How many images, and how many queries at once.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +41,12 @@ pub struct HopSkipJumpReport {
     pub together_s: f64,
     /// Seconds an image, one at a time.
     pub alone_s: f64,
+    /// CPU seconds of this process an image, which a shared machine changes less than the clock; on a software adapter
+    /// the device's work is in them.
+    pub together_cpu_s: Option<f64>,
+    pub alone_cpu_s: Option<f64>,
     pub together: Timing,
+    pub alone_timing: Timing,
     pub times_faster: f64,
     /// Whether the images that were attacked both ways have the same distances, bit for bit.
     pub same_bits: bool,
@@ -77,15 +81,23 @@ pub fn hop_skip_jump(gpu: &Gpu, options: &HopSkipJumpOptions) -> Result<HopSkipJ
     // Both forms are timed from the images to the distances; the first runs also compile the kernels.
     let without = plane.run(gpu, &together_model, options.images, &compat)?;
     let mut found = Vec::new();
-    let together = Timing::repeat(1, RUNS, || {
+    plane.run(gpu, &together_model, options.images, &settings)?;
+    let before = cpu_seconds();
+    let together = Timing::repeat(0, RUNS, || {
         found = plane.run(gpu, &together_model, options.images, &settings)?;
         Ok(())
     })?;
+    let together_cpu_s = cpu_since(before, RUNS * options.images);
     let one_at_a_time = Settings { images_at_once: 1, ..settings };
     plane.run(gpu, &alone_model, 1, &one_at_a_time)?;
-    let start = Instant::now();
-    let alone = plane.run(gpu, &alone_model, alone_count, &one_at_a_time)?;
-    let alone_s = start.elapsed().as_secs_f64() / alone_count as f64;
+    let mut alone = Vec::new();
+    let before = cpu_seconds();
+    let alone_timing = Timing::repeat(0, RUNS, || {
+        alone = plane.run(gpu, &alone_model, alone_count, &one_at_a_time)?;
+        Ok(())
+    })?
+    .each(alone_count);
+    let alone_cpu_s = cpu_since(before, RUNS * alone_count);
     let together = together.each(options.images);
     let queries_an_image = found.iter().map(|f| f64::from(f.queries)).sum::<f64>() / options.images as f64;
     Ok(HopSkipJumpReport {
@@ -96,15 +108,23 @@ pub fn hop_skip_jump(gpu: &Gpu, options: &HopSkipJumpOptions) -> Result<HopSkipJ
         dimension,
         settings,
         together_s: together.median,
-        alone_s,
-        times_faster: alone_s / together.median,
+        alone_s: alone_timing.median,
+        times_faster: alone_timing.median / together.median,
+        together_cpu_s,
+        alone_cpu_s,
         together,
+        alone_timing,
         same_bits: alone.iter().zip(&found).all(|(a, b)| a.distance.to_bits() == b.distance.to_bits()),
         queries_an_image,
         queries_per_s: queries_an_image / together.median,
         with_projection: percentiles(&found, distance)?,
         without_projection: percentiles(&without, distance)?,
     })
+}
+
+/// CPU seconds since `before` for each of `count`.
+fn cpu_since(before: Option<f64>, count: usize) -> Option<f64> {
+    Some((cpu_seconds()? - before?) / count as f64)
 }
 
 /// Two classes on the sides of a hyperplane, and images of one class at one distance from it.
@@ -180,7 +200,24 @@ impl fmt::Display for HopSkipJumpReport {
         f.write_str(&list(&[
             ("on", self.machine.to_string()),
             ("in lockstep", format!("{} an image", milliseconds(&self.together))),
-            ("one at a time", format!("{} ms an image ({} images)", short(self.alone_s * 1e3), self.alone)),
+            (
+                "one at a time",
+                format!("{} an image, {} images", milliseconds(&self.alone_timing), self.alone),
+            ),
+            (
+                "CPU",
+                match (self.together_cpu_s, self.alone_cpu_s) {
+                    (Some(a), Some(b)) => {
+                        format!(
+                            "{} and {} ms an image ({} times)",
+                            short(a * 1e3),
+                            short(b * 1e3),
+                            short(b / a)
+                        )
+                    }
+                    _ => "unknown on this system".into(),
+                },
+            ),
             (
                 "so",
                 format!(
