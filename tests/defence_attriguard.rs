@@ -100,7 +100,7 @@ fn guarded_embeddings_confuse_the_defender_and_do_not_depend_on_their_batch() {
     let (before, after) = (doubt(&set.rows), doubt(&guarded.features));
     println!("confidence {before} -> {after}, distance {}", guarded.distance.iter().sum::<f64>() / 70.0);
     assert!(before > 0.95 && after < 0.75, "{before} -> {after}");
-    assert!(guarded.distance.iter().all(|d| *d < 2.5), "{:?}", guarded.distance);
+    assert!(guarded.distance.iter().all(|d| *d < 3.5), "{:?}", guarded.distance);
     assert!(guarded.changed.iter().all(|&n| n <= D as u32));
     // An attacker who learned on plain embeddings loses, and the task's axis hardly moves.
     let guess: Vec<f32> = guarded.features.chunks(D).flat_map(|row| [-row[1], row[1]]).collect();
@@ -143,8 +143,8 @@ fn the_distribution_is_optimal() {
         let nu = (ratio(b) - ratio(a)) / (costs[b] - costs[a]);
         let mu = ratio(a) - nu * costs[a];
         assert!(nu > 0.0);
-        for j in 0..classes {
-            assert!((ratio(j) - mu - nu * costs[j]).abs() < 1e-6 * ratio(j), "case {case}, class {j}");
+        for (j, cost) in costs.iter().enumerate() {
+            assert!((ratio(j) - mu - nu * cost).abs() < 1e-6 * ratio(j), "case {case}, class {j}");
         }
         // No feasible point that was drawn at random is better.
         let best = divergence(&prior, &q);

@@ -202,7 +202,7 @@ fn olympus_hides_the_attribute_and_keeps_the_task() {
         attributes: &train.attribute,
         attribute_classes: 2,
     };
-    let settings = OlympusSettings { epochs: 60, alpha: 1.0, ..OlympusSettings::default() };
+    let settings = OlympusSettings { batch: 32, ..OlympusSettings::default() };
     let mut olympus = Olympus::train(gpu(), &settings, &data, &head(D)).unwrap();
     let hidden = olympus.obfuscate(gpu(), &Rows::new("test", &test.rows, D).unwrap()).unwrap();
     let task = |rows: &[f32]| {
