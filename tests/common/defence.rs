@@ -70,6 +70,11 @@ pub struct Separable {
 }
 
 pub fn separable(seed: u64, count: usize, width: usize) -> Separable {
+    noisy(seed, count, width, 0.4)
+}
+
+/// The same with noise in [−noise, noise); above 1 the classes overlap.
+pub fn noisy(seed: u64, count: usize, width: usize, noise: f64) -> Separable {
     let mut draw = Draw(seed);
     let mut set = Separable { rows: Vec::new(), task: Vec::new(), attribute: Vec::new() };
     for _ in 0..count {
@@ -80,7 +85,7 @@ pub fn separable(seed: u64, count: usize, width: usize) -> Separable {
                 1 => 2.0 * attribute as f64 - 1.0,
                 _ => 0.0,
             };
-            set.rows.push((centre + 0.4 * draw.unit()) as f32);
+            set.rows.push((centre + noise * draw.unit()) as f32);
         }
         set.task.push(task as u32);
         set.attribute.push(attribute as u32);
