@@ -202,7 +202,11 @@ impl<'a> AdvRegSession<'a> {
         )?;
         let count = reference.features.count();
         check_labels("adversarial regularisation: reference", reference.labels, count, classes)?;
-        if reference.features.width != width || settings.epochs == 0 || !(settings.alpha >= 0.0) {
+        if reference.features.width != width
+            || settings.epochs == 0
+            || settings.alpha.is_nan()
+            || settings.alpha < 0.0
+        {
             return Err(Error::usage(format!(
                 "adversarial regularisation: expected embeddings of one width, an epoch and alpha of at least 0, found widths \
                  {width} and {}, {} epochs, alpha {}",

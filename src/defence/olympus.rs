@@ -42,7 +42,7 @@ impl Default for OlympusSettings {
             momentum: 0.9,
             weight_decay: 5e-4,
             epochs: 100,
-            batch: 128,
+            batch: 64,
             seed: 0,
         }
     }
@@ -198,7 +198,7 @@ impl<'a> OlympusSession<'a> {
         head.check(width)?;
         check_labels("olympus: task", labels, count, head.classes())?;
         check_labels("olympus: attribute", attributes, count, attribute_classes)?;
-        if attribute_classes < 2 || settings.epochs == 0 || !(settings.alpha >= 0.0) {
+        if attribute_classes < 2 || settings.epochs == 0 || settings.alpha.is_nan() || settings.alpha < 0.0 {
             return Err(Error::usage(format!(
                 "olympus: expected at least two attribute classes, an epoch and alpha of at least 0, found \
                  {attribute_classes} classes, {} epochs, alpha {}",

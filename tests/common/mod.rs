@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod augment;
+pub mod defence;
 pub mod dense;
 pub mod gpu;
 pub mod training;

@@ -101,7 +101,7 @@ impl EmbeddingSession {
         features: &Rows,
     ) -> Result<EmbeddingSession> {
         defender.check(features)?;
-        if !(settings.alpha >= 0.0) || settings.batch == 0 {
+        if settings.alpha.is_nan() || settings.alpha < 0.0 || settings.batch == 0 {
             return Err(Error::usage(format!(
                 "attriguard: expected alpha of at least 0 and a batch, found alpha {}, batch {}",
                 settings.alpha, settings.batch

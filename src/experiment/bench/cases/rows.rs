@@ -66,6 +66,7 @@ fn contrastive(scale: &Scale) -> Vec<Case> {
 
 fn supervised(scale: &Scale) -> Vec<Case> {
     let shape = Shape::matrix(4 * scale.batch, CLASSES);
+    let column = Shape::matrix(shape.n, 1);
     let entropy = move |space: &mut Workspace| -> Result<CrossEntropy> {
         let labels: Vec<u32> = (0..shape.n).map(|row| (row % CLASSES) as u32).collect();
         Ok(CrossEntropy {
@@ -89,6 +90,35 @@ fn supervised(scale: &Scale) -> Vec<Case> {
         Case::new("softmax", shape, move |space| {
             let (logits, y) = (space.tensor("logits", shape)?, space.output(shape));
             loss::softmax(&mut space.recording, logits, y);
+            Ok(())
+        }),
+        Case::new("softmax_grad", shape, move |space| {
+            let (y, dy, dx) = (space.tensor("y", shape)?, space.tensor("dy", shape)?, space.output(shape));
+            loss::softmax_grad(&mut space.recording, y, dy, dx);
+            Ok(())
+        }),
+        Case::new("sigmoid_mean", column, move |space| {
+            let (logits, targets) = (space.tensor("logits", column)?, space.tensor("targets", column)?);
+            let value = space.output(Shape::matrix(1, 1));
+            loss::sigmoid_mean(&mut space.recording, logits, Some(targets), value);
+            Ok(())
+        }),
+        Case::new("sigmoid_mean_grad", column, move |space| {
+            let (logits, targets) = (space.tensor("logits", column)?, space.tensor("targets", column)?);
+            let dlogits = space.output(column);
+            loss::sigmoid_mean_grad(&mut space.recording, logits, Some(targets), dlogits);
+            Ok(())
+        }),
+        Case::new("row_distance", shape, move |space| {
+            let (x, origin) = (space.tensor("x", shape)?, space.tensor("origin", shape)?);
+            let (distances, value) = (space.output(column), space.output(Shape::matrix(1, 1)));
+            loss::row_distance(&mut space.recording, x, origin, distances, value);
+            Ok(())
+        }),
+        Case::new("row_distance_grad", shape, move |space| {
+            let (x, origin) = (space.tensor("x", shape)?, space.tensor("origin", shape)?);
+            let (distances, dx) = (space.constant("distances", column, 1.0)?, space.output(shape));
+            loss::row_distance_grad(&mut space.recording, x, origin, distances.slice, dx);
             Ok(())
         }),
     ]

@@ -4,44 +4,22 @@
 //! optimizer of its own. A [`Pass`] is a recorded program: one step of a player on a weighted sum of losses, or a forward
 //! run. Gradients go only to the player's parameters; everything else is frozen in that pass.
 
+mod batches;
+mod session;
+
+pub use batches::{Batches, EpochOrder, gather};
+pub use session::{Feed, Input, SAMPLES};
+
 use super::model::{Values, Weights};
-use crate::gpu::{Buffer, Gpu, Program, Recording, Slice, Submission};
-use crate::graph::{Form, Graph, Memory, ParameterId, ParameterSet, Role, Value};
-use crate::kernels::{Shape, StepState};
-use crate::nn::{Draws, Mode, Tracer};
+use crate::gpu::{Buffer, Gpu, Program, Slice, Submission};
+use crate::graph::{Form, ParameterId, ParameterSet, Role, Value};
+use crate::kernels::StepState;
+use crate::nn::{Mode, Tracer};
 use crate::optim::{Arena, Optimizer};
-use crate::rng::{Key, Stream, permutation};
+use crate::rng::{Key, Stream};
 use crate::{Error, Result};
+use session::Session;
 use std::collections::VecDeque;
-
-/// An input of a pass: a name and what it is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Input {
-    pub name: &'static str,
-    pub form: Form,
-}
-
-impl Input {
-    /// Rows of f32, `[rows, width]`.
-    pub fn rows(name: &'static str, rows: usize, width: usize) -> Input {
-        Input { name, form: Form::Tensor(Shape::matrix(rows, width)) }
-    }
-    /// One u32 a row: labels, or (under the name [`SAMPLES`]) the numbers that dropout draws by.
-    pub fn words(name: &'static str, rows: usize) -> Input {
-        Input { name, form: Form::Bytes(rows as u64 * 4) }
-    }
-}
-
-/// The input that turns dropout on: one u32 a sample.
-pub const SAMPLES: &str = "samples";
-
-/// What an input gets for one run.
-#[derive(Clone, Copy, Debug)]
-pub enum Feed<'a> {
-    /// Row-major, unpadded.
-    Rows(&'a [f32]),
-    Words(&'a [u32]),
-}
 
 /// The trained span of parameters of one name prefix, and its optimizer.
 pub struct Player {
@@ -68,70 +46,6 @@ pub struct Pass {
     inputs: Vec<(Input, Buffer)>,
     /// Losses in the order of the trace (16 bytes each), or the result of a forward run.
     results: Vec<(Form, Buffer)>,
-}
-
-/// The same pass for whole batches and for the last, smaller one.
-pub struct Batches {
-    pub batch: usize,
-    full: Pass,
-    /// With its number of rows.
-    rest: Option<(usize, Pass)>,
-}
-
-impl Batches {
-    /// Records `record(rows)` for batches of `batch` out of `count` rows.
-    pub fn new(count: usize, batch: usize, mut record: impl FnMut(usize) -> Result<Pass>) -> Result<Batches> {
-        if count == 0 || batch == 0 {
-            return Err(Error::usage(format!(
-                "learner: batches of {batch} out of {count} rows hold nothing"
-            )));
-        }
-        let batch = batch.min(count);
-        let rest = count % batch;
-        let full = record(batch)?;
-        let rest = if rest > 0 { Some((rest, record(rest)?)) } else { None };
-        Ok(Batches { batch, full, rest })
-    }
-
-    /// The pass for `rows` rows.
-    ///
-    /// # Errors
-    /// Another number of rows than a whole batch or the rest.
-    pub fn of(&self, rows: usize) -> Result<&Pass> {
-        match &self.rest {
-            _ if rows == self.batch => Ok(&self.full),
-            Some((rest, pass)) if rows == *rest => Ok(pass),
-            _ => Err(Error::shape(format!("{}: no program was recorded for {rows} rows", self.full.name))),
-        }
-    }
-
-    /// The pass for whole batches.
-    pub fn full(&self) -> &Pass {
-        &self.full
-    }
-}
-
-/// Random order of one epoch's rows, in batches.
-pub struct EpochOrder {
-    order: Vec<usize>,
-    batch: usize,
-}
-
-impl EpochOrder {
-    /// The order of epoch `epoch`; two players of one epoch use two numbers.
-    pub fn new(seed: u64, epoch: u64, count: usize, batch: usize) -> EpochOrder {
-        let key = Key::from_seed(seed).stream(Stream::BatchOrder, epoch as u32);
-        EpochOrder { order: permutation(key, count), batch: batch.max(1) }
-    }
-    /// Row numbers, batch by batch; the last batch may be smaller.
-    pub fn batches(&self) -> impl Iterator<Item = &[usize]> {
-        self.order.chunks(self.batch)
-    }
-}
-
-/// The rows `chosen` of a row-major matrix.
-pub fn gather<T: Copy>(values: &[T], width: usize, chosen: &[usize]) -> Vec<T> {
-    chosen.iter().flat_map(|&i| &values[i * width..(i + 1) * width]).copied().collect()
 }
 
 /// Weights, gradients and passes over one set of parameters.
@@ -433,79 +347,5 @@ impl Learner {
         found
             .filter(|parameter| parameter.trainable())
             .ok_or_else(|| Error::usage(format!("learner: no trained parameter is called `{name}`")))
-    }
-}
-
-/// A pass while it is recorded.
-struct Session {
-    recording: Recording,
-    graph: Graph,
-    inputs: Vec<(Input, Buffer, Slice)>,
-    step: Slice,
-}
-
-impl Session {
-    fn new(learner: &Learner, gpu: &Gpu, inputs: &[Input]) -> Result<Session> {
-        let mut recording = Recording::new(gpu.facts());
-        let step = recording.persistent(&learner.step);
-        let inputs = inputs
-            .iter()
-            .map(|input| {
-                let buffer = gpu.buffer(input.name, input.form.bytes())?;
-                let slice = recording.persistent(&buffer);
-                Ok((input.clone(), buffer, slice))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Session { recording, graph: Graph::new(), inputs, step })
-    }
-
-    fn trace<T>(
-        &mut self,
-        learner: &Learner,
-        mode: Mode,
-        trace: impl FnOnce(&mut Tracer, &[Value]) -> Result<T>,
-    ) -> Result<T> {
-        let graph = &mut self.graph;
-        let values: Vec<Value> =
-            self.inputs.iter().map(|(input, ..)| graph.input(input.name, input.form)).collect();
-        let samples = self.inputs.iter().position(|(input, ..)| input.name == SAMPLES);
-        let draws = samples.map(|at| Draws {
-            step: graph.input("step", Form::Bytes(size_of::<StepState>() as u64)),
-            samples: values[at],
-        });
-        let mut tracer = Tracer { graph, parameters: &learner.parameters, mode, draws };
-        trace(&mut tracer, &values)
-    }
-
-    fn memory(&mut self, learner: &Learner) -> Memory {
-        let mut memory = learner.weights.memory(&learner.parameters, &self.graph, &mut self.recording);
-        memory = memory.with_input("step", self.step);
-        for (input, _, slice) in &self.inputs {
-            memory = memory.with_input(input.name, *slice);
-        }
-        memory
-    }
-
-    /// Gives each value a buffer of its own that outlives the run.
-    fn results(
-        &mut self,
-        gpu: &Gpu,
-        memory: &mut Memory,
-        values: impl Iterator<Item = Value>,
-    ) -> Result<Vec<(Form, Buffer)>> {
-        values
-            .map(|value| {
-                let form = self.graph.form(value);
-                let buffer = gpu.buffer("result", form.bytes())?;
-                memory.values.insert(value, self.recording.persistent(&buffer));
-                Ok((form, buffer))
-            })
-            .collect()
-    }
-
-    fn finish(self, gpu: &Gpu, name: String, results: Vec<(Form, Buffer)>) -> Result<Pass> {
-        let program = Program::build(gpu, &self.recording)?;
-        let inputs = self.inputs.into_iter().map(|(input, buffer, _)| (input, buffer)).collect();
-        Ok(Pass { name, program, inputs, results })
     }
 }
