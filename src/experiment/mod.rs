@@ -6,6 +6,7 @@ pub mod encodermi;
 pub mod features;
 pub mod leaks;
 pub mod load;
+pub mod membership;
 pub mod report;
 mod tell;
 

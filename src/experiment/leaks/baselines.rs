@@ -1,10 +1,9 @@
 //! EncoderMI's baselines on the contrastive encoders of a trial: controls that must find nothing.
 
 use super::config::LeaksConfig;
-use super::membership::attack;
 use super::models::{Models, SideModel};
 use super::parts::{Parts, task};
-use super::results::{Baselines, Family, MembershipAttack};
+use super::results::{Baselines, MembershipAttack};
 use crate::Result;
 use crate::attack::baselines::differential::{differential_comparison, edge_filtered};
 use crate::attack::baselines::{
@@ -15,6 +14,7 @@ use crate::attack::membership::{Four, Posteriors, Rows};
 use crate::attack::probe::{LinearHead, LinearSettings, Rows as ProbeRows, linear_probe};
 use crate::data::ImageSet;
 use crate::experiment::Tell;
+use crate::experiment::membership::{Family, Found};
 use crate::gpu::Gpu;
 
 /// Runs A to G (EncoderMI, section 6.1, as far as it is known). Heads learn on images of no part; F, whose head has
@@ -104,7 +104,9 @@ pub fn run(
     }
     let attacks: Vec<MembershipAttack> = found
         .into_iter()
-        .map(|baseline| attack(&baseline.id, &baseline.title, Family::Neural, baseline.outcome, seed))
+        .map(|Baseline { id, title, explanation, outcome }| {
+            MembershipAttack::new(Found::of(&id, &title, &explanation, Family::Neural, outcome), seed)
+        })
         .collect();
     Ok(Baselines { seed, head_images, attacks })
 }

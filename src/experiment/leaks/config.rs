@@ -1,5 +1,6 @@
 //! What the experiment is: data, encoders, attacks, and the sizes it runs at.
 
+use crate::experiment::membership::MembershipSettings;
 use crate::nn::{Architecture, Stem};
 use crate::train::EncoderConfig;
 use crate::{Error, Result};
@@ -26,7 +27,7 @@ pub struct LeaksConfig {
     pub epochs: u64,
     /// λ of Talos in the table.
     pub lambda: f32,
-    /// λ of the curve, for the trials of `sweep_seeds`; 0 is contrastive training itself.
+    /// λ of the curve, for the trials of `sweep_seeds`. Contrastive training is λ = 0, bit for bit, and is not repeated.
     pub sweep: Vec<f32>,
     pub sweep_seeds: Vec<u64>,
     /// Trials in which the other defences and the baselines run.
@@ -98,7 +99,7 @@ impl LeaksConfig {
             batch: 512,
             epochs: 100,
             lambda: 10.0,
-            sweep: vec![0.0, 1.0, 2.0, 5.0, 10.0, 20.0],
+            sweep: vec![1.0, 2.0, 5.0, 10.0, 20.0],
             sweep_seeds: (0..5).collect(),
             defence_seeds: (0..5).collect(),
             boundary_samples: 500,
@@ -125,7 +126,7 @@ impl LeaksConfig {
                 encoder: encoder(8, 16),
                 batch: 12,
                 epochs: 2,
-                sweep: vec![0.0, 10.0],
+                sweep: vec![1.0],
                 sweep_seeds: vec![0],
                 defence_seeds: vec![0],
                 boundary_samples: 4,
@@ -167,6 +168,15 @@ impl LeaksConfig {
             return wrong("part and boundary_samples", "0".into(), "at least 1");
         }
         Ok(())
+    }
+
+    /// How membership attacks are run.
+    pub fn membership(&self) -> MembershipSettings {
+        MembershipSettings {
+            boundary_samples: self.boundary_samples,
+            compat: self.compat,
+            ..MembershipSettings::default()
+        }
     }
 
     /// Images of a part, of a pool of so many.

@@ -3,7 +3,6 @@
 use super::attribute::on_rows;
 use super::config::LeaksConfig;
 use super::encoders::Method;
-use super::membership::on_posteriors;
 use super::models::{Models, SideModel};
 use super::parts::{Parts, attribute, task};
 use super::results::{Defence, MembershipAttack};
@@ -405,7 +404,10 @@ impl Asked<'_> {
     }
 
     fn membership(&self, answers: &Four<Posteriors>) -> Result<Vec<MembershipAttack>> {
-        on_posteriors(self.gpu, self.config, answers, self.seed)
+        let settings = self.config.membership();
+        let mut found = vec![settings.neural_attack(self.gpu, answers, self.seed)?];
+        found.extend(settings.metric_attacks(answers)?);
+        Ok(found.into_iter().map(|found| MembershipAttack::new(found, self.seed)).collect())
     }
 }
 

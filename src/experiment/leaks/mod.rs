@@ -10,7 +10,6 @@ mod baselines;
 mod config;
 mod defences;
 mod encoders;
-mod membership;
 mod models;
 mod page;
 mod parts;
@@ -22,9 +21,7 @@ pub use config::{LeaksConfig, Scale, StageZero};
 pub use encoders::Method;
 pub use page::render;
 pub use presets::{PRESETS, preset};
-pub use results::{
-    Baselines, Classes, Defence, Family, LeaksResults, MembershipAttack, SCHEMA, Subject, Utility,
-};
+pub use results::{Baselines, Classes, Defence, LeaksResults, MembershipAttack, SCHEMA, Subject, Utility};
 pub use summary::{Comparison, Row, Summary};
 
 use crate::attack::blind::{self, BlindSettings};
@@ -259,15 +256,19 @@ impl Trial<'_> {
         let start = Instant::now();
         let posteriors = models.posteriors(gpu, parts, tell)?;
         let utility = self.utility(models, &posteriors, tell)?;
-        let mut attacks = membership::on_posteriors(gpu, config, &posteriors, seed)?;
-        attacks.extend(membership::label_only(gpu, config, parts, models, seed, tell)?);
-        let shuffled = membership::shuffled(gpu, config, &posteriors, seed)?;
+        let settings = config.membership();
+        let mut attacks = vec![settings.neural_attack(gpu, &posteriors, seed)?];
+        attacks.extend(settings.metric_attacks(&posteriors)?);
+        let classifiers = [&models.target.classifier, &models.shadow.classifier];
+        attacks.extend(settings.label_only(gpu, &parts.four(), classifiers, seed, tell)?);
+        let membership = attacks.into_iter().map(|found| MembershipAttack::new(found, seed)).collect();
+        let shuffled = settings.shuffled(gpu, &posteriors, seed)?;
         let attacked =
             attribute::Attacked { config, root: folder, parts, seed, method, target: &models.target };
         let attribute =
             if parts.has_attribute() { attribute::attack(gpu, &attacked, tell)? } else { Vec::new() };
         let seconds = start.elapsed().as_secs_f64();
-        Ok(Subject { seed, method, encoders, utility, membership: attacks, shuffled, attribute, seconds })
+        Ok(Subject { seed, method, encoders, utility, membership, shuffled, attribute, seconds })
     }
 
     fn utility(

@@ -4,6 +4,7 @@ use super::config::LeaksConfig;
 use super::encoders::Method;
 use crate::attack::attribute::AttributeFinding;
 use crate::attack::probe::EpochAccuracy;
+use crate::experiment::membership::{Family, Found};
 use crate::experiment::report::{AdapterSummary, DataSummary, Stage};
 use crate::metrics::accountant::DpStatement;
 use crate::metrics::{Control, MembershipMetrics, Proportion};
@@ -80,15 +81,6 @@ pub struct Utility {
     pub by_epoch: Vec<EpochAccuracy>,
 }
 
-/// The three families of He & Zhang, section 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    Neural,
-    Metric,
-    LabelOnly,
-}
-
 /// One membership attack on the target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MembershipAttack {
@@ -100,6 +92,21 @@ pub struct MembershipAttack {
     /// Mean queries an image, where they are many.
     pub queries: Option<f64>,
     pub warnings: Vec<String>,
+}
+
+impl MembershipAttack {
+    /// An attack with its metrics; bootstrap from `seed`.
+    pub fn new(found: Found, seed: u64) -> MembershipAttack {
+        MembershipAttack {
+            id: found.id,
+            title: found.title,
+            family: found.family,
+            metrics: MembershipMetrics::compute(&found.result, seed),
+            threshold: found.threshold,
+            queries: found.queries,
+            warnings: found.warnings,
+        }
+    }
 }
 
 /// A defence on the models of one method.

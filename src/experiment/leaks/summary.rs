@@ -1,7 +1,8 @@
 //! Trials put together: means over seeds with intervals, and what the paper found against what is seen.
 
 use super::encoders::Method;
-use super::results::{Family, LeaksResults, MembershipAttack, Subject};
+use super::results::{LeaksResults, MembershipAttack, Subject};
+use crate::experiment::membership::Family;
 use crate::metrics::{LEVEL, Trials};
 use serde::Serialize;
 
