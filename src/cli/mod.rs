@@ -12,9 +12,11 @@ mod data;
 mod demo;
 mod device;
 mod encode;
+mod encoder_options;
 pub mod interrupt;
 pub mod output;
 mod pretrain;
+mod probe;
 pub mod progress;
 mod report;
 
@@ -61,6 +63,7 @@ enum Command {
     Data(data::Args),
     Pretrain(pretrain::Args),
     Encode(encode::Args),
+    Probe(probe::Args),
     Attack(attack::Args),
     Report(report::Args),
     Bench(bench::Args),
@@ -72,6 +75,7 @@ impl Command {
             Command::Demo(args) => demo::run(args, global),
             Command::Pretrain(args) => pretrain::run(args, global),
             Command::Encode(args) => encode::run(args, global),
+            Command::Probe(args) => probe::run(args, global),
             Command::Attack(args) => attack::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),

@@ -1,7 +1,10 @@
 //! Whole experiments: from data and encoders to results and a report.
 
+pub mod attribute;
 pub mod bench;
 pub mod demo;
 pub mod encodermi;
+pub mod features;
 pub mod load;
+pub mod probe;
 pub mod report;

@@ -1,33 +1,17 @@
-//! `contraleak attack`: one attack, on encoders that exist.
+//! `contraleak attack encodermi`: members of an encoder's training set from similarities of views.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::Subcommand;
-
-use super::{Global, interrupt, output, progress};
 use crate::attack::encodermi::{Settings, Variant, similarity_named};
 use crate::augment::{Recipe, normalization_named};
+use crate::cli::{Global, interrupt, output, progress};
 use crate::data;
 use crate::experiment::encodermi::{Audit, Sets};
 use crate::experiment::load::{Hints, Loaded, load_encoder};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::{Architecture, Stem};
 use crate::{Error, Result};
-
-/// Attack encoders: find out what they tell about their training images
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
-  contraleak attack encodermi --help")]
-pub struct Args {
-    #[command(subcommand)]
-    attack: Attack,
-}
-
-#[derive(Subcommand, Debug)]
-enum Attack {
-    Encodermi(EncoderMiArgs),
-}
 
 /// EncoderMI (CCS 2021): were these images in the encoder's training set?
 #[derive(clap::Args, Debug)]
@@ -39,7 +23,7 @@ enum Attack {
 
 The shadow encoder is one that you trained, in the target's way, on the shadow members. Leaves report.html,
 results.json, scores.csv and config.toml in the folder.")]
-struct EncoderMiArgs {
+pub struct Args {
     /// The audited encoder, safetensors
     #[arg(long, value_name = "FILE")]
     target: PathBuf,
@@ -104,12 +88,6 @@ struct EncoderMiArgs {
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    match &args.attack {
-        Attack::Encodermi(args) => encodermi(args, global),
-    }
-}
-
-fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     interrupt::install()?;
     let settings = settings(args)?;
     let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<BTreeSet<Variant>>>()?;
@@ -190,7 +168,7 @@ fn encodermi(args: &EncoderMiArgs, global: &Global) -> Result<()> {
     output::verdict(&finding.results, &args.out, global)
 }
 
-fn settings(args: &EncoderMiArgs) -> Result<Settings> {
+fn settings(args: &Args) -> Result<Settings> {
     let mut settings = Settings {
         views: args.views,
         similarity: similarity_named(&args.similarity)?,
