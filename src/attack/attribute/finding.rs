@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One attacker on one feature space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attacker {
-    /// `mlp-128` (the published one), `logistic`, `knn`, `mlp-64`, …; after a prefix for other feature spaces:
+    /// `mlp-128` (the published one), `logistic`, `knn-200`, `adam-mlp-64`, …; after a prefix for other feature spaces:
     /// `views-`, `projection-`, `decensored-`.
     pub id: String,
     pub title: String,
