@@ -168,7 +168,7 @@ fn neighbours_vote_as_in_plain_loops() {
                 })
                 .collect();
             near.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let mut votes = vec![0.0; 3];
+            let mut votes = [0.0; 3];
             near.iter().take(k).for_each(|(s, label)| votes[*label as usize] += (s / 0.1).exp());
             let sum: f64 = votes.iter().sum();
             votes.iter().map(|v| v / sum).collect()

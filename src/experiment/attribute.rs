@@ -10,6 +10,9 @@ use crate::augment::Recipe;
 use crate::data::ImageSet;
 use crate::gpu::Gpu;
 
+/// Rows of a set's images, with a seed for what is random.
+type Encode<'a> = dyn Fn(&ImageSet, u64, &mut Tell) -> Result<Vec<f32>> + 'a;
+
 /// What is attacked, and how.
 pub struct AttributeJob<'a> {
     pub encoder: &'a Loaded,
@@ -41,7 +44,7 @@ impl AttributeJob<'_> {
             (Some(_), Some(_)) => Some(Label::Target.of_both(self.aux, self.test)?),
             _ => None,
         };
-        let mut both = |of: &dyn Fn(&ImageSet, u64, &mut Tell) -> Result<Vec<f32>>| -> Result<[Vec<f32>; 2]> {
+        let mut both = |of: &Encode| -> Result<[Vec<f32>; 2]> {
             Ok([of(self.aux, self.seed, tell)?, of(self.test, self.seed.wrapping_add(1), tell)?])
         };
         let embedded = both(&|set, seed, tell| match self.flips {
