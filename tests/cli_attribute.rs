@@ -122,7 +122,7 @@ fn attribute_inference_prints_a_table_and_leaves_results() {
         "--adaptive-epochs",
         "4",
         "--shuffles",
-        "2",
+        "3",
         "--pixel-side",
         "8",
     ];
@@ -174,6 +174,7 @@ fn mistakes_are_named() {
     says(&attack(&["--test", &test, "--ratio", "1.5"], 2), &["ratio"]);
     says(&attack(&["--test", &test, "--widths", "many"], 2), &["widths"]);
     says(&attack(&["--test", &test, "--epochs", "0"], 2), &["epochs"]);
+    says(&attack(&["--test", &test, "--shuffles", "2"], 2), &["at least 3 runs"]);
     says(&attack(&["--test", &test, "--views", "0"], 2), &["views"]);
     says(&attack(&["--test", &test, "--views", "2", "--augment", "eval-32"], 2), &["all alike"]);
     let probe = |more: &[&str]| {

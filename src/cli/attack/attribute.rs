@@ -166,6 +166,12 @@ fn settings(args: &Args) -> Result<(AttributeSettings, bool)> {
             _ => return Err(Error::unknown("compat switch", name, &["relu", "flips"])),
         }
     }
+    if matches!(args.shuffles, 1 | 2) {
+        return Err(Error::usage(format!(
+            "shuffles: expected 0 or at least 3 runs, found {}; fewer say nothing about their mean",
+            args.shuffles
+        )));
+    }
     settings.used(1)?;
     Ok((settings, flips))
 }
