@@ -41,6 +41,14 @@ fn mlp(values: &Values, row: &[f64]) -> Vec<f64> {
     })
 }
 
+fn relu_mlp(values: &Values, row: &[f64]) -> Vec<f64> {
+    let layers = values.len() / 2;
+    (0..layers).fold(row.to_vec(), |x, i| {
+        let y = linear(values, &format!("layers.{i}"), &x);
+        if i + 1 < layers { y.into_iter().map(|v| v.max(0.0)).collect() } else { y }
+    })
+}
+
 fn deep_sets(values: &Values, row: &[f64]) -> Vec<f64> {
     let mut set: Vec<Vec<f64>> = row.iter().map(|&v| vec![v]).collect();
     for n in 0..3 {
@@ -151,7 +159,8 @@ fn descent(learning_rate: f64, epochs: u64) -> Training {
 
 #[test]
 fn logits_match_float64_loops() {
-    let cases: [(Architecture, Network); 6] = [
+    let cases: [(Architecture, Network); 7] = [
+        (Architecture::DropoutMlp { widths: vec![7, 12, 9, 3], dropout: 0.5 }, relu_mlp),
         (mlp_of(&[7, 5, 9, 3]), mlp),
         (mlp_of(&[45, 32, 32, 2]), mlp),
         (Architecture::DeepSets { elements: 5, width: 6, dropout: 0.5 }, deep_sets),

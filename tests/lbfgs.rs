@@ -91,12 +91,12 @@ fn logistic(rows: &[Vec<f64>], labels: &[f64], l2: f64, w: &[f64]) -> (f64, Vec<
 fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
     for k in 0..n {
-        for i in k + 1..n {
-            let factor = a[i][k] / a[k][k];
-            for j in k..n {
-                a[i][j] -= factor * a[k][j];
-            }
-            b[i] -= factor * b[k];
+        let (done, below) = a.split_at_mut(k + 1);
+        let pivot = &done[k];
+        for (offset, row) in below.iter_mut().enumerate() {
+            let factor = row[k] / pivot[k];
+            row.iter_mut().zip(pivot).skip(k).for_each(|(v, p)| *v -= factor * p);
+            b[k + 1 + offset] -= factor * b[k];
         }
     }
     for k in (0..n).rev() {

@@ -12,9 +12,11 @@ mod data;
 mod demo;
 mod device;
 mod encode;
+mod encoder_options;
 pub mod interrupt;
 pub mod output;
 mod pretrain;
+mod probe;
 pub mod progress;
 mod report;
 mod run;
@@ -62,6 +64,7 @@ enum Command {
     Data(data::Args),
     Pretrain(pretrain::Args),
     Encode(encode::Args),
+    Probe(probe::Args),
     Attack(attack::Args),
     Run(run::Args),
     Report(report::Args),
@@ -74,6 +77,7 @@ impl Command {
             Command::Demo(args) => demo::run(args, global),
             Command::Pretrain(args) => pretrain::run(args, global),
             Command::Encode(args) => encode::run(args, global),
+            Command::Probe(args) => probe::run(args, global),
             Command::Attack(args) => attack::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
@@ -107,6 +111,15 @@ fn exit_status(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
         _ => 1,
+    }
+}
+
+/// Whether `--compat` asks for the artefacts of He & Zhang's released code.
+fn contrastive_leaks(compat: Option<&str>) -> Result<bool> {
+    match compat {
+        None => Ok(false),
+        Some("contrastive-leaks") => Ok(true),
+        Some(other) => Err(Error::unknown("compat", other, &["contrastive-leaks"])),
     }
 }
 

@@ -48,6 +48,22 @@ pub fn aligned(lines: &[(&str, String)]) -> String {
     lines.iter().map(line).collect()
 }
 
+/// A table: the first column flush left, the others flush right, two spaces between.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
 /// A number of bytes for people: `128 MiB`, `3.5 KiB`.
 pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;

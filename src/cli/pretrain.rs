@@ -213,11 +213,7 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
         "supervised" => true,
         _ => return Err(Error::unknown("method", &args.method, &METHODS)),
     };
-    let compat = match args.compat.as_deref() {
-        None => false,
-        Some("contrastive-leaks") => true,
-        Some(other) => return Err(Error::unknown("compat", other, &["contrastive-leaks"])),
-    };
+    let compat = super::contrastive_leaks(args.compat.as_deref())?;
     let preset = args.preset.as_deref().unwrap_or(if supervised { "cl-supervised" } else { "emi-simclr" });
     if !PRESETS.contains(&preset) {
         return Err(Error::unknown("preset", preset, &PRESETS));

@@ -110,11 +110,7 @@ fn configuration(args: &Args) -> Result<LeaksConfig> {
     if let Some(sweep) = &args.sweep {
         config.sweep.clone_from(sweep);
     }
-    match args.compat.as_deref() {
-        None => {}
-        Some("contrastive-leaks") => config.compat = true,
-        Some(other) => return Err(Error::unknown("compat", other, &["contrastive-leaks"])),
-    }
+    config.compat |= super::contrastive_leaks(args.compat.as_deref())?;
     Ok(config)
 }
 

@@ -1,5 +1,6 @@
 //! Whole experiments: from data and encoders to results and a report.
 
+pub mod attribute;
 pub mod bench;
 pub mod demo;
 pub mod encodermi;
@@ -7,6 +8,7 @@ pub mod features;
 pub mod leaks;
 pub mod load;
 pub mod membership;
+pub mod probe;
 pub mod report;
 mod tell;
 

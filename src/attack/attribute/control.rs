@@ -5,13 +5,13 @@ use super::finding::{ShuffledLabels, ShuffledRun};
 use super::inputs::Space;
 use super::settings::AttributeSettings;
 use crate::gpu::Gpu;
+use crate::metrics::Trials;
 use crate::metrics::attribute::{AttributeResult, Confusion};
-use crate::metrics::clopper_pearson;
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
 
-/// Error of all runs together.
-const ERROR: f64 = 0.01;
+/// Level of the interval that decides.
+const CONTROL_LEVEL: f64 = 0.99;
 
 /// Trains the published attack on permuted auxiliary labels, `settings.shuffles` times. `stop` is asked before each run.
 pub(super) fn shuffled_labels(
@@ -23,7 +23,6 @@ pub(super) fn shuffled_labels(
     seed: u64,
     stop: &mut dyn FnMut(&str) -> bool,
 ) -> Result<ShuffledLabels> {
-    let count = f64::from(settings.shuffles.max(1));
     let mut runs = Vec::new();
     for run in 0..settings.shuffles {
         if stop(&format!("shuffled labels, run {} of {}", run + 1, settings.shuffles)) {
@@ -39,14 +38,11 @@ pub(super) fn shuffled_labels(
         let n = result.count() as f64;
         let expected =
             (0..classes).map(|c| confusion.support(c) as f64 / n * (confusion.predicted(c) as f64 / n)).sum();
-        let accuracy = result.accuracy();
-        runs.push(ShuffledRun {
-            accuracy,
-            balanced_accuracy: confusion.balanced_accuracy(),
-            expected,
-            interval: clopper_pearson(accuracy.successes, accuracy.trials, 1.0 - ERROR / count),
-        });
+        let (accuracy, balanced_accuracy) = (result.accuracy(), confusion.balanced_accuracy());
+        runs.push(ShuffledRun { accuracy, balanced_accuracy, expected });
     }
-    let at_chance = (!runs.is_empty()).then(|| runs.iter().all(|run| run.interval.contains(run.expected)));
-    Ok(ShuffledLabels { runs, at_chance })
+    let gains: Vec<f64> = runs.iter().map(|run: &ShuffledRun| run.accuracy.value - run.expected).collect();
+    let excess = Trials::new(&gains, CONTROL_LEVEL);
+    let interval = excess.as_ref().and_then(|excess| excess.interval);
+    Ok(ShuffledLabels { runs, excess, at_chance: interval.map(|interval| interval.contains(0.0)) })
 }

@@ -2,13 +2,13 @@
 
 use super::settings::AttributeSettings;
 use crate::metrics::attribute::{AttributeMetrics, AttributeResult, GroupAccuracy};
-use crate::metrics::{Estimate, Interval, Measured, Proportion};
+use crate::metrics::{Estimate, Measured, Proportion, Trials};
 use serde::{Deserialize, Serialize};
 
 /// One attacker on one feature space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attacker {
-    /// `mlp-128` (the published one), `logistic`, `knn`, `mlp-64`, …; after a prefix for other feature spaces:
+    /// `mlp-128` (the published one), `logistic`, `knn-200`, `adam-mlp-64`, …; after a prefix for other feature spaces:
     /// `views-`, `projection-`, `decensored-`.
     pub id: String,
     pub title: String,
@@ -42,8 +42,10 @@ pub struct Baseline {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShuffledLabels {
     pub runs: Vec<ShuffledRun>,
-    /// Whether every run's accuracy is what its own predictions reach without knowledge, within an interval of 99 %
-    /// over all runs together. `None` without runs.
+    /// Accuracy minus expected accuracy over the runs, with a Student t interval of 99 %. Runs differ by more than chance
+    /// among test images explains: a network that learned a random rule errs alike on all images that lie together.
+    pub excess: Option<Trials>,
+    /// Whether that interval holds 0; `None` with fewer than two runs.
     pub at_chance: Option<bool>,
 }
 
@@ -54,8 +56,6 @@ pub struct ShuffledRun {
     pub balanced_accuracy: Option<f64>,
     /// Σ over classes of (share of the predictions)·(share of the labels): the accuracy of answers that know nothing.
     pub expected: f64,
-    /// Of the accuracy, at 1 − 0.01/runs.
-    pub interval: Interval,
 }
 
 /// The map of the de-censoring attack.

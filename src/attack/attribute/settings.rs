@@ -87,8 +87,8 @@ impl Default for AttributeSettings {
 }
 
 impl AttributeSettings {
-    /// The attack as it was released: a ReLU behind the logits, and the published network alone decides. What is published
-    /// about data (auxiliary set = the encoder's training quarter, random flips while embedding) is the caller's.
+    /// The published network as it was released, with a ReLU behind the logits. What is published about data (auxiliary set
+    /// = the encoder's training quarter, random flips while embedding) is the caller's.
     pub fn compat() -> AttributeSettings {
         let published = PublishedSettings { final_relu: true, ..PublishedSettings::default() };
         AttributeSettings { published, ..AttributeSettings::default() }

@@ -21,7 +21,6 @@ const CLASSIFIER: &str = "classifier.safetensors";
 
 /// A model of one side.
 pub struct SideModel {
-    pub side: Side,
     /// Answers with features.
     pub encoder: Loaded,
     /// Answers with logits.
@@ -63,7 +62,7 @@ impl SideModel {
             (with_head(&path, &folder, &head)?, head, checkpoints)
         };
         let classifier = open(&file, Answer::Logits)?;
-        Ok(SideModel { side, encoder, classifier, head, checkpoints })
+        Ok(SideModel { encoder, classifier, head, checkpoints })
     }
 
     /// How images become inputs.
