@@ -142,8 +142,12 @@ fn guarded_embeddings_confuse_the_defender_and_do_not_depend_on_their_batch() {
 
 /// Logits of a linear classifier for `rows`.
 fn linear(own: &[f32], labels: &[u32], rows: &[f32]) -> Vec<f32> {
-    let architecture =
-        Architecture::Mlp { widths: vec![D, 2], activation: Unary::Relu, init: LinearInit::Default };
+    let architecture = Architecture::Mlp {
+        widths: vec![D, 2],
+        activation: Unary::Relu,
+        init: LinearInit::Default,
+        last: None,
+    };
     let training = Training {
         batch: 50,
         epochs: 40,
