@@ -116,8 +116,12 @@ fn an_attacker_falls_towards_chance() {
     };
     let labels: Vec<u32> = (0..600).map(|i| u32::from(i < 300)).collect();
     let shadow = [posteriors(7, 300, true), posteriors(8, 300, false)].concat();
-    let architecture =
-        Architecture::Mlp { widths: vec![C, 24, 2], activation: Unary::Relu, init: LinearInit::Default };
+    let architecture = Architecture::Mlp {
+        widths: vec![C, 24, 2],
+        activation: Unary::Relu,
+        init: LinearInit::Default,
+        last: None,
+    };
     let training = Training {
         batch: 50,
         epochs: 30,

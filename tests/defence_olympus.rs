@@ -125,9 +125,9 @@ fn players_move_alone() {
 fn a_learner_refuses_what_does_not_fit() {
     let mut parameters = ParameterSet::new();
     let mut names = Names::new(&mut parameters);
-    let a = Mlp::new(&mut names.inside("a"), &[3, 4, 2], Unary::Relu, LinearInit::Default);
-    Mlp::new(&mut names.inside("b"), &[3, 2], Unary::Relu, LinearInit::Default);
-    Mlp::new(&mut names.inside("a2"), &[3, 2], Unary::Relu, LinearInit::Default);
+    let a = Mlp::new(&mut names.inside("a"), &[3, 4, 2], Unary::Relu, LinearInit::Default, None);
+    Mlp::new(&mut names.inside("b"), &[3, 2], Unary::Relu, LinearInit::Default, None);
+    Mlp::new(&mut names.inside("a2"), &[3, 2], Unary::Relu, LinearInit::Default, None);
     let values = parameters.initial_values(1);
     let mut learner = Learner::new(gpu(), parameters, &values, 1).unwrap();
     let sgd = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
@@ -173,8 +173,12 @@ fn a_learner_refuses_what_does_not_fit() {
 /// Accuracy of a linear attacker on the second half, trained on the first.
 fn attack(rows: &[f32], labels: &[u32], width: usize) -> f64 {
     let half = labels.len() / 2;
-    let architecture =
-        Architecture::Mlp { widths: vec![width, 2], activation: Unary::Relu, init: LinearInit::Default };
+    let architecture = Architecture::Mlp {
+        widths: vec![width, 2],
+        activation: Unary::Relu,
+        init: LinearInit::Default,
+        last: None,
+    };
     let training = Training {
         batch: 64,
         epochs: 40,
