@@ -9,6 +9,12 @@ pub trait Tell {
     /// How far it is; `total` is 0 where nobody knows.
     fn progress(&mut self, done: u64, total: u64, note: &str);
     fn stop(&mut self) -> bool;
+
+    /// Progress of unknown length; whether to stop.
+    fn note(&mut self, what: &str) -> bool {
+        self.progress(0, 0, what);
+        self.stop()
+    }
 }
 
 /// A training that reports its steps.

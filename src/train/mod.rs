@@ -14,7 +14,6 @@ mod run;
 pub mod simclr;
 pub mod supervised;
 pub mod talos;
-mod task;
 mod trainer;
 
 pub use config::{CONFIG_FILE, Place, PretrainConfig, Settings, Start, Training};
@@ -25,5 +24,4 @@ pub use run::{Outcome, Progress, RunOptions, pretrain};
 pub use simclr::{BatchNormScope, SimclrConfig};
 pub use supervised::SupervisedConfig;
 pub use talos::TalosConfig;
-pub use task::{TaskModel, softmax_rows};
 pub use trainer::Trainer;

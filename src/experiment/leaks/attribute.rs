@@ -3,14 +3,14 @@
 use super::config::LeaksConfig;
 use super::encoders::{Method, folder};
 use super::models::{SideModel, features};
-use super::parts::{Parts, attribute, task};
+use super::parts::Parts;
 use crate::Result;
 use crate::attack::attribute::{
     AttributeAttack, AttributeFinding, AttributeSettings, Embeddings, Features, Labelled,
 };
 use crate::data::ImageSet;
 use crate::experiment::Tell;
-use crate::experiment::features::pixels;
+use crate::experiment::features::{Label, pixels};
 use crate::experiment::load::{Answer, Hints, load};
 use crate::gpu::Gpu;
 use std::path::Path;
@@ -139,7 +139,7 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     fn of(set: &'a ImageSet) -> Result<Labels<'a>> {
-        let (attribute, task) = (attribute(set)?, task(set)?);
+        let (attribute, task) = (Label::Attribute.of(set)?, Label::Target.of(set)?);
         Ok(Labels {
             attribute: &attribute.values,
             task: &task.values,

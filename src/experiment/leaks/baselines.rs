@@ -2,7 +2,7 @@
 
 use super::config::LeaksConfig;
 use super::models::{Models, SideModel};
-use super::parts::{Parts, task};
+use super::parts::Parts;
 use super::results::{Baselines, MembershipAttack};
 use crate::Result;
 use crate::attack::baselines::differential::{differential_comparison, edge_filtered};
@@ -14,6 +14,7 @@ use crate::attack::membership::{Four, Posteriors, Rows};
 use crate::attack::probe::{LinearHead, LinearSettings, Rows as ProbeRows, linear_probe};
 use crate::data::ImageSet;
 use crate::experiment::Tell;
+use crate::experiment::features::Label;
 use crate::experiment::membership::{Family, Found};
 use crate::gpu::Gpu;
 
@@ -68,7 +69,11 @@ pub fn run(
         let target = neutral_head(gpu, &models.target, rest, seed, tell)?;
         let shadow = neutral_head(gpu, &models.shadow, rest, seed, tell)?;
         let answer = |head: &LinearHead, features: &[f32], set: &ImageSet| -> Result<Posteriors> {
-            Posteriors::from_logits(head.classes, &head.logits(features)?, task(set)?.values.clone())
+            Posteriors::from_logits(
+                head.classes,
+                &head.logits(features)?,
+                Label::Target.of(set)?.values.clone(),
+            )
         };
         let posteriors = Four {
             target_members: answer(&target, &plain.target_members, four.target_members)?,
@@ -79,7 +84,8 @@ pub fn run(
         found.push(confidence_network(gpu, &posteriors, Setting::DisjointHead, &settings, seed)?);
         found.extend(head_metrics(&posteriors, Setting::DisjointHead)?);
         let bits = |head: &LinearHead, views: &[f32], set: &ImageSet| -> Result<Rows> {
-            let labels = task(set)?.values.iter().flat_map(|&label| vec![label; config.views]).collect();
+            let labels =
+                Label::Target.of(set)?.values.iter().flat_map(|&label| vec![label; config.views]).collect();
             let posteriors = Posteriors::from_logits(head.classes, &head.logits(views)?, labels)?;
             correctness_bits(&posteriors, config.views)
         };
@@ -91,7 +97,7 @@ pub fn run(
         };
         found.extend(label_only(gpu, &bits, &settings, seed)?);
         let edges = edge_filtered(four.target_members);
-        let labels = task(four.target_members)?.values.clone();
+        let labels = Label::Target.of(four.target_members)?.values.clone();
         let edge_features = models.target.features(gpu, &edges, tell)?;
         let generated = Posteriors::from_logits(target.classes, &target.logits(&edge_features)?, labels)?;
         found.push(differential_comparison(
@@ -135,7 +141,7 @@ fn neutral_head(
     tell: &mut dyn Tell,
 ) -> Result<LinearHead> {
     let features = model.features(gpu, rest, tell)?;
-    let labels = task(rest)?;
+    let labels = Label::Target.of(rest)?;
     let rows =
         ProbeRows::new(&features, &labels.values, model.encoder.encoder.feature_dim(), labels.classes())?;
     linear_probe(gpu, &LinearSettings::default(), &rows, seed)

@@ -4,7 +4,7 @@ use super::attribute::on_rows;
 use super::config::LeaksConfig;
 use super::encoders::Method;
 use super::models::{Models, SideModel};
-use super::parts::{Parts, attribute, task};
+use super::parts::Parts;
 use super::results::{Defence, MembershipAttack};
 use crate::attack::membership::{Four, Posteriors};
 use crate::attack::probe::LinearHead;
@@ -19,6 +19,7 @@ use crate::defence::memguard::{MemGuard, MemGuardSettings};
 use crate::defence::olympus::{Olympus, OlympusData, OlympusSettings};
 use crate::defence::{self, Rows};
 use crate::experiment::Tell;
+use crate::experiment::features::Label;
 use crate::gpu::Gpu;
 use crate::metrics::accountant::DpStatement;
 use crate::metrics::{LEVEL, Proportion, clopper_pearson};
@@ -138,11 +139,11 @@ impl Asked<'_> {
 
     fn olympus(&self, alpha: f64) -> Result<Defence> {
         let set = &self.parts.target_train;
-        let attributes = attribute(set)?;
+        let attributes = Label::Attribute.of(set)?;
         let settings = OlympusSettings { alpha, seed: self.seed, ..OlympusSettings::default() };
         let data = OlympusData {
             features: Rows::new("olympus", &self.four.target_members, self.width)?,
-            labels: &task(set)?.values,
+            labels: &Label::Target.of(set)?.values,
             attributes: &attributes.values,
             attribute_classes: attributes.classes(),
         };
@@ -156,7 +157,7 @@ impl Asked<'_> {
     }
 
     fn attriguard(&self) -> Result<Vec<Defence>> {
-        let attributes = attribute(&self.parts.target_train)?;
+        let attributes = Label::Attribute.of(&self.parts.target_train)?;
         let training = Defender::default_training();
         let own = Rows::new("attriguard", &self.four.target_members, self.width)?;
         let classes = attributes.classes();
@@ -286,14 +287,14 @@ impl Asked<'_> {
 
     fn adversarial_regularization(&self) -> Result<Option<Defence>> {
         let (Some(rest), Some(set)) = (&self.rest, &self.parts.rest) else { return Ok(None) };
-        let classes = task(set)?.classes();
+        let classes = Label::Target.of(set)?.classes();
         let settings = AdvRegSettings { seed: self.seed, ..AdvRegSettings::default() };
         let train =
             |members: &[f32], member_set: &ImageSet, reference: &[f32], sets: [(&[f32], &ImageSet); 2]| {
                 let labelled = |features, set| -> Result<adv_reg::Labelled> {
                     Ok(adv_reg::Labelled {
                         features: Rows::new("adversarial regularisation", features, self.width)?,
-                        labels: &task(set)?.values,
+                        labels: &Label::Target.of(set)?.values,
                     })
                 };
                 let (own, other) = (labelled(members, member_set)?, labelled(reference, set)?);
@@ -301,7 +302,7 @@ impl Asked<'_> {
                 let mut answer = |(features, set): (&[f32], &ImageSet)| -> Result<Posteriors> {
                     let rows = Rows::new("adversarial regularisation", features, self.width)?;
                     let logits = model.logits(self.gpu, &rows)?;
-                    Posteriors::from_logits(classes, &logits, task(set)?.values.clone())
+                    Posteriors::from_logits(classes, &logits, Label::Target.of(set)?.values.clone())
                 };
                 Ok::<_, Error>((answer(sets[0])?, answer(sets[1])?))
             };
@@ -335,7 +336,7 @@ impl Asked<'_> {
 
     fn dp_sgd(&self, epsilon: f64) -> Result<Defence> {
         let train = |features: &[f32], set: &ImageSet, seed: u64| {
-            let labels = task(set)?;
+            let labels = Label::Target.of(set)?;
             let settings =
                 DpSgdSettings { epsilon, seed, batch: 256.min(set.len()), ..DpSgdSettings::default() };
             dp_sgd::train(

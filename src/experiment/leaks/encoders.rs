@@ -1,9 +1,10 @@
 //! The encoders of the experiment: which there are, where they lie, and their training.
 
 use super::config::LeaksConfig;
-use super::parts::{Parts, Side, attribute, task};
+use super::parts::{Parts, Side};
 use crate::augment::{NO_NORMALISATION, Recipe};
 use crate::data::{self, ImageSet};
+use crate::experiment::features::Label;
 use crate::experiment::tell::{Tell, Watch};
 use crate::gpu::Gpu;
 use crate::nn::EncoderFile;
@@ -109,12 +110,13 @@ pub fn encoder(
     let training: Training = match method {
         Method::Contrastive => simclr(None).into(),
         Method::Talos { lambda } => {
-            let talos = TalosConfig { compat, ..TalosConfig::new(lambda, attribute(set)?.classes()) };
+            let talos =
+                TalosConfig { compat, ..TalosConfig::new(lambda, Label::Attribute.of(set)?.classes()) };
             simclr(Some(talos)).into()
         }
         Method::Supervised => {
             let plain = Recipe { horizontal_flip: 0.5, ..plain(config, set) };
-            let classes = task(set)?.classes();
+            let classes = Label::Target.of(set)?.classes();
             SupervisedConfig::cl_supervised(encoder, plain, classes, batch, epochs, run_seed, compat).into()
         }
     };

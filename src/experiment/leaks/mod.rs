@@ -28,6 +28,7 @@ use crate::attack::blind::{self, BlindSettings};
 use crate::attack::probe::{ProbeKind, ProbeSettings, Rows, probe};
 use crate::experiment::Tell;
 use crate::experiment::encodermi::adapter;
+use crate::experiment::features::Label;
 use crate::experiment::report::{DataPart, DataSummary, Stage};
 use crate::files::write_bytes_atomic;
 use crate::gpu::Gpu;
@@ -35,7 +36,7 @@ use crate::nn::EncoderFile;
 use crate::train::{CONFIG_FILE, Start};
 use crate::{Error, Result};
 use models::Models;
-use parts::{Parts, Side, task};
+use parts::{Parts, Side};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -135,11 +136,11 @@ fn empty(gpu: &Gpu, config: &LeaksConfig, parts: &Parts) -> Result<LeaksResults>
         ("shadow-train", &parts.shadow_train),
         ("shadow-test", &parts.shadow_test),
     ];
-    let classes = |labels: fn(&crate::data::ImageSet) -> Result<&crate::data::Labels>| -> Result<Classes> {
-        let mut classes = Classes { names: labels(sets[0].1)?.names.clone(), counts: Vec::new() };
+    let classes = |label: Label| -> Result<Classes> {
+        let mut classes = Classes { names: label.of(sets[0].1)?.names.clone(), counts: Vec::new() };
         classes.counts = vec![0; classes.names.len()];
         for (_, set) in &sets {
-            for (sum, count) in classes.counts.iter_mut().zip(labels(set)?.counts()) {
+            for (sum, count) in classes.counts.iter_mut().zip(label.of(set)?.counts()) {
                 *sum += count as u64;
             }
         }
@@ -169,8 +170,8 @@ fn empty(gpu: &Gpu, config: &LeaksConfig, parts: &Parts) -> Result<LeaksResults>
             near_duplicates: Some(near as u64),
             files_skipped: 0,
         },
-        task: classes(task)?,
-        attribute: if parts.has_attribute() { classes(parts::attribute)? } else { Classes::default() },
+        task: classes(Label::Target)?,
+        attribute: if parts.has_attribute() { classes(Label::Attribute)? } else { Classes::default() },
         subjects: Vec::new(),
         defences: Vec::new(),
         baselines: Vec::new(),
@@ -284,7 +285,8 @@ impl Trial<'_> {
             target.features(gpu, &parts.target_train, tell)?,
             target.features(gpu, &parts.target_test, tell)?,
         );
-        let (train_labels, test_labels) = (task(&parts.target_train)?, task(&parts.target_test)?);
+        let (train_labels, test_labels) =
+            (Label::Target.of(&parts.target_train)?, Label::Target.of(&parts.target_test)?);
         let (width, classes) = (target.encoder.encoder.feature_dim(), train_labels.classes());
         let train = Rows::new(&train, &train_labels.values, width, classes)?;
         let test = Rows::new(&test, &test_labels.values, width, classes)?;

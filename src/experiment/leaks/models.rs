@@ -2,16 +2,16 @@
 
 use super::config::LeaksConfig;
 use super::encoders::{Method, folder};
-use super::parts::{Parts, Side, task};
+use super::parts::{Parts, Side};
 use crate::attack::membership::{Four, Posteriors};
 use crate::attack::probe::{Checkpoint, LinearHead, LinearSettings, Rows, linear_checkpoints};
 use crate::augment::Recipe;
 use crate::data::ImageSet;
 use crate::experiment::Tell;
+use crate::experiment::features::{Label, embeddings, plain};
 use crate::experiment::load::{Answer, Hints, Loaded, load};
 use crate::gpu::Gpu;
 use crate::nn::{EncoderFile, StateTensor};
-use crate::train::{TaskModel, Views};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ impl SideModel {
         let open = |path: &Path, answer| load(gpu, path, side.name(), size, &Hints::default(), answer);
         let encoder = open(&path, Answer::Features)?;
         let (set, _) = parts.training(side);
-        let labels = task(set)?;
+        let labels = Label::Target.of(set)?;
         let (file, head, checkpoints) = if method == Method::Supervised {
             let head = head_of(&path)?;
             (path, head, Vec::new())
@@ -65,22 +65,19 @@ impl SideModel {
         Ok(SideModel { encoder, classifier, head, checkpoints })
     }
 
-    /// How images become inputs.
-    pub fn recipe(&self) -> Recipe {
-        Recipe::plain(self.encoder.encoder.config().size).normalised(self.encoder.normalization)
-    }
-
     /// Posteriors with the task's labels.
     pub fn posteriors(&self, gpu: &Gpu, set: &ImageSet, tell: &mut dyn Tell) -> Result<Posteriors> {
-        let recipe = self.recipe();
-        let model = TaskModel { encoder: &self.classifier.encoder, recipe: &recipe };
-        let rows = model.posteriors(gpu, set, |_| tell.stop())?;
-        Posteriors::new(model.classes(), rows, task(set)?.values.clone())
+        let logits = features(gpu, &self.classifier, set, tell)?;
+        Posteriors::from_logits(
+            self.classifier.encoder.feature_dim(),
+            &logits,
+            Label::Target.of(set)?.values.clone(),
+        )
     }
 
     /// Posteriors of an earlier classifier from features of the set.
     pub fn posteriors_of(&self, head: &LinearHead, features: &[f32], set: &ImageSet) -> Result<Posteriors> {
-        Posteriors::from_logits(head.classes, &head.logits(features)?, task(set)?.values.clone())
+        Posteriors::from_logits(head.classes, &head.logits(features)?, Label::Target.of(set)?.values.clone())
     }
 
     pub fn features(&self, gpu: &Gpu, set: &ImageSet, tell: &mut dyn Tell) -> Result<Vec<f32>> {
@@ -95,18 +92,14 @@ impl SideModel {
         (count, seed): (usize, u64),
         tell: &mut dyn Tell,
     ) -> Result<Vec<f32>> {
-        let size = self.encoder.encoder.config().size;
-        let recipe = Recipe::named("moco-cifar")?.sized(size).normalised(self.encoder.normalization);
-        let all: Vec<usize> = (0..set.len()).collect();
-        self.encoder.encoder.features(gpu, set, &all, &Views { recipe, count, seed }, |_| tell.stop())
+        let recipe = Recipe::named("moco-cifar")?;
+        embeddings(gpu, &self.encoder, set, recipe, (count, seed), &mut |what| tell.note(what))
     }
 }
 
-/// Features of images as they are.
+/// What a model answers about images as they are.
 pub fn features(gpu: &Gpu, loaded: &Loaded, set: &ImageSet, tell: &mut dyn Tell) -> Result<Vec<f32>> {
-    let recipe = Recipe::plain(loaded.encoder.config().size).normalised(loaded.normalization);
-    let all: Vec<usize> = (0..set.len()).collect();
-    loaded.encoder.features(gpu, set, &all, &Views::plain(recipe), |_| tell.stop())
+    plain(gpu, loaded, set, &mut |what| tell.note(what))
 }
 
 /// Both models of a method.

@@ -2,7 +2,7 @@
 
 use super::config::LeaksConfig;
 use crate::attack::membership::Four;
-use crate::data::{self, ImageSet, Labels};
+use crate::data::{self, ImageSet};
 use crate::{Error, Result};
 
 /// Images of one trial (He & Zhang, section 3.2): target-train are members of the target, target-test are not;
@@ -98,20 +98,4 @@ impl Side {
             Side::Shadow => "shadow",
         }
     }
-}
-
-/// The task's labels of a set.
-///
-/// # Errors
-/// A set without them, which [`Parts::open`] does not make.
-pub fn task(set: &ImageSet) -> Result<&Labels> {
-    set.target.as_ref().ok_or_else(|| Error::usage(format!("{}: has no target label", set.name)))
-}
-
-/// The sensitive attribute of a set.
-///
-/// # Errors
-/// As [`task`].
-pub fn attribute(set: &ImageSet) -> Result<&Labels> {
-    set.attribute.as_ref().ok_or_else(|| Error::usage(format!("{}: has no attribute label", set.name)))
 }

@@ -3,15 +3,13 @@
 use super::{Family, Found, MembershipSettings};
 use crate::attack::blind::{self, BlindSettings};
 use crate::attack::membership::{Four, Posteriors};
-use crate::augment::Recipe;
 use crate::data::ImageSet;
 use crate::experiment::Tell;
 use crate::experiment::encodermi::{Finding, Sets, adapter};
-use crate::experiment::features::Label;
+use crate::experiment::features::{Label, plain};
 use crate::experiment::load::Loaded;
 use crate::experiment::report::{Attack, Citation, Cost, Results, Stage};
 use crate::gpu::Gpu;
-use crate::train::TaskModel;
 use crate::{Error, Result};
 use serde_json::json;
 use std::time::Instant;
@@ -128,10 +126,8 @@ fn posteriors(gpu: &Gpu, model: &Loaded, set: &ImageSet, tell: &mut dyn Tell) ->
             labels.classes()
         )));
     }
-    let recipe = Recipe::plain(model.encoder.config().size).normalised(model.normalization);
-    let task = TaskModel { encoder: &model.encoder, recipe: &recipe };
-    let rows = task.posteriors(gpu, set, |_| tell.stop())?;
-    Posteriors::new(classes, rows, labels.values.clone())
+    let logits = plain(gpu, model, set, &mut |what| tell.note(what))?;
+    Posteriors::from_logits(classes, &logits, labels.values.clone())
 }
 
 fn citations() -> Vec<Citation> {
