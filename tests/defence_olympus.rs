@@ -4,8 +4,9 @@ mod common;
 use common::defence::{Wide, accuracy, chain, check_gradient, cross_entropy, linear, separable, to64, wide};
 use common::gpu::gpu;
 use contraleak::attack::classifier::{Architecture, Classifier, Training};
+use contraleak::attack::probe::LinearHead;
+use contraleak::defence::Rows;
 use contraleak::defence::olympus::{Olympus, OlympusData, OlympusSession, OlympusSettings};
-use contraleak::defence::{LinearHead, Rows};
 use contraleak::graph::ParameterSet;
 use contraleak::graph::ops::SoftmaxCrossEntropy;
 use contraleak::kernels::elementwise::Unary;
@@ -19,7 +20,7 @@ fn head(width: usize) -> LinearHead {
     let mut weight = vec![0.0; 2 * width];
     weight[0] = -2.0;
     weight[width] = 2.0;
-    LinearHead { weight, bias: vec![0.1, -0.1] }
+    LinearHead::new(weight, vec![0.1, -0.1], width).unwrap()
 }
 
 fn small() -> OlympusSettings {
@@ -210,7 +211,7 @@ fn olympus_hides_the_attribute_and_keeps_the_task() {
     let mut olympus = Olympus::train(gpu(), &settings, &data, &head(D)).unwrap();
     let hidden = olympus.obfuscate(gpu(), &Rows::new("test", &test.rows, D).unwrap()).unwrap();
     let task = |rows: &[f32]| {
-        let logits: Vec<f32> = rows.chunks(D).flat_map(|row| head(D).logits(row)).map(|x| x as f32).collect();
+        let logits = head(D).logits(rows).unwrap();
         accuracy(&logits, &test.task)
     };
     let before = attack(&test.rows, &test.attribute, D);

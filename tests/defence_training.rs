@@ -5,12 +5,13 @@ use common::defence::{
     Wide, accuracy, chain, check_gradient, cross_entropy, linear, relu, separable, to64, wide,
 };
 use common::gpu::{Draw, gpu};
+use contraleak::attack::probe::LinearHead;
+use contraleak::defence::Rows;
 use contraleak::defence::adversarial_regularization::{
     self as adv_reg, AdvRegSession, AdvRegSettings, Labelled,
 };
 use contraleak::defence::dp_sgd::{self, Affine, DpSgdSettings, poisson_sample};
 use contraleak::defence::early_stopping::{Checkpoint, EarlyStoppingSettings, earliest};
-use contraleak::defence::{LinearHead, Rows};
 use contraleak::metrics::accountant::Accountant;
 use contraleak::rng::Key;
 
@@ -183,11 +184,7 @@ fn private_probes_state_what_they_promise() {
     const D: usize = 8;
     let (train, test) = (separable(8, 2000, D), separable(9, 500, D));
     let features = Rows::new("test", &train.rows, D).unwrap();
-    let right = |head: &LinearHead| {
-        let logits: Vec<f32> =
-            test.rows.chunks(D).flat_map(|row| head.logits(row)).map(|x| x as f32).collect();
-        accuracy(&logits, &test.task)
-    };
+    let right = |head: &LinearHead| accuracy(&head.logits(&test.rows).unwrap(), &test.task);
     let mut last = f64::INFINITY;
     for epsilon in [1.0, 4.0, 8.0, 16.0] {
         let settings = DpSgdSettings { epsilon, epochs: 10, ..DpSgdSettings::default() };

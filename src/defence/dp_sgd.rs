@@ -7,7 +7,8 @@
 //! The statement is about the labels and embeddings that the probe is trained on. It says nothing about the encoder: for that the
 //! encoder must not have been trained on the same examples. It holds as long as the seed is secret, because noise is drawn from it.
 
-use super::{LinearHead, Rows, check_labels};
+use super::{Rows, check_labels};
+use crate::attack::probe::LinearHead;
 use crate::metrics::accountant::{Accountant, DpStatement, noise_multiplier_for};
 use crate::rng::{Key, Stream, normal};
 use crate::{Error, Result};
@@ -145,5 +146,5 @@ pub fn train(settings: &DpSgdSettings, features: &Rows, labels: &[u32], classes:
     let rows = affine.rows.chunks(width + 1);
     let weight = rows.clone().flat_map(|row| &row[..width]).map(|&w| w as f32).collect();
     let bias = rows.map(|row| row[width] as f32).collect();
-    Ok(DpProbe { head: LinearHead { weight, bias }, statement })
+    Ok(DpProbe { head: LinearHead::new(weight, bias, width)?, statement })
 }

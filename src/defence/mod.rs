@@ -80,45 +80,6 @@ pub fn argmax<T: PartialOrd>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// A linear classifier of embeddings, logits = W h + b.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinearHead {
-    /// `[classes, width]`, row-major.
-    pub weight: Vec<f32>,
-    /// `[classes]`
-    pub bias: Vec<f32>,
-}
-
-impl LinearHead {
-    pub fn classes(&self) -> usize {
-        self.bias.len()
-    }
-
-    /// # Errors
-    /// A weight that is not `[classes, width]`.
-    pub fn check(&self, width: usize) -> Result<()> {
-        if self.bias.is_empty() || self.weight.len() != self.bias.len() * width {
-            return Err(Error::shape(format!(
-                "head: {} weights and {} biases do not make classes of rows of {width}",
-                self.weight.len(),
-                self.bias.len()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Logits of one row, summed in f64.
-    pub fn logits(&self, row: &[f32]) -> Vec<f64> {
-        self.weight
-            .chunks(row.len())
-            .zip(&self.bias)
-            .map(|(w, &b)| {
-                f64::from(b) + w.iter().zip(row).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>()
-            })
-            .collect()
-    }
-}
-
 /// A key that depends on `seed` and on the bits of `values` alone: asking twice about the same content draws the same noise, so that
 /// repeated queries average nothing out.
 pub fn content_key(seed: u64, values: &[f32]) -> Key {

@@ -1,7 +1,8 @@
 //! Olympus: an obfuscator between a frozen encoder and a frozen head, trained against an adversary that infers the sensitive
 //! attribute (Raval, Machanavajjhala, Pan, "Olympus: Sensor Privacy through Utility Aware Obfuscation", PoPETs 2019).
 
-use super::{LinearHead, Rows, check_labels};
+use super::{Rows, check_labels};
+use crate::attack::probe::LinearHead;
 use crate::gpu::Gpu;
 use crate::graph::ops::SoftmaxCrossEntropy;
 use crate::graph::{ParameterSet, Value};
@@ -195,8 +196,13 @@ impl<'a> OlympusSession<'a> {
     ) -> Result<OlympusSession<'a>> {
         let OlympusData { features, labels, attributes, attribute_classes } = *data;
         let (width, count) = (features.width, features.count());
-        head.check(width)?;
-        check_labels("olympus: task", labels, count, head.classes())?;
+        if head.width != width {
+            return Err(Error::shape(format!(
+                "olympus: a head for features of {} does not fit embeddings of {width}",
+                head.width
+            )));
+        }
+        check_labels("olympus: task", labels, count, head.classes)?;
         check_labels("olympus: attribute", attributes, count, attribute_classes)?;
         if attribute_classes < 2 || settings.epochs == 0 || settings.alpha.is_nan() || settings.alpha < 0.0 {
             return Err(Error::usage(format!(
@@ -206,7 +212,7 @@ impl<'a> OlympusSession<'a> {
             )));
         }
         let mut parameters = ParameterSet::new();
-        let networks = Networks::new(&mut parameters, settings, width, head.classes(), attribute_classes);
+        let networks = Networks::new(&mut parameters, settings, width, head.classes, attribute_classes);
         let mut values = parameters.initial_values(settings.seed);
         values.insert("head.weight".into(), head.weight.clone());
         values.insert("head.bias".into(), head.bias.clone());

@@ -9,6 +9,7 @@ use super::results::{Defence, MembershipAttack};
 use crate::attack::membership::{Four, Posteriors};
 use crate::attack::probe::LinearHead;
 use crate::data::ImageSet;
+use crate::defence::Rows;
 use crate::defence::adversarial_regularization::{self as adv_reg, AdvRegSettings};
 use crate::defence::attriguard::{
     AttriGuardSettings, Defender, TwoPhaseSettings, guard_embeddings, guard_two_phase,
@@ -17,7 +18,6 @@ use crate::defence::dp_sgd::{self, DpSgdSettings};
 use crate::defence::early_stopping::{Checkpoint, EarlyStoppingSettings, earliest};
 use crate::defence::memguard::{MemGuard, MemGuardSettings};
 use crate::defence::olympus::{Olympus, OlympusData, OlympusSettings};
-use crate::defence::{self, Rows};
 use crate::experiment::Tell;
 use crate::experiment::features::Label;
 use crate::gpu::Gpu;
@@ -119,11 +119,6 @@ impl Asked<'_> {
         }
     }
 
-    fn head(&self) -> defence::LinearHead {
-        let LinearHead { weight, bias, .. } = self.models.target.head.clone();
-        defence::LinearHead { weight, bias }
-    }
-
     /// Accuracies of the attribute attacks on changed embeddings.
     fn attribute(&self, aux: &[f32], test: &[f32]) -> Result<Vec<(String, Proportion)>> {
         let finding = on_rows(self.gpu, self.parts, self.width, (aux, test), self.seed)?;
@@ -147,7 +142,7 @@ impl Asked<'_> {
             attributes: &attributes.values,
             attribute_classes: attributes.classes(),
         };
-        let mut olympus = Olympus::train(self.gpu, &settings, &data, &self.head())?;
+        let mut olympus = Olympus::train(self.gpu, &settings, &data, &self.models.target.head)?;
         let mut hide = |rows: &[f32]| olympus.obfuscate(self.gpu, &Rows::new("olympus", rows, self.width)?);
         let (aux, test) = (hide(&self.shadow_train)?, hide(&self.four.target_non_members)?);
         let accuracy = self.task_accuracy(&test)?;
@@ -349,9 +344,7 @@ impl Asked<'_> {
         let target = train(&self.four.target_members, &self.parts.target_train, 2 * self.seed)?;
         let shadow = train(&self.four.shadow_members, &self.parts.shadow_train, 2 * self.seed + 1)?;
         let statement: DpStatement = target.statement.clone();
-        let head =
-            |head: &defence::LinearHead| LinearHead::new(head.weight.clone(), head.bias.clone(), self.width);
-        let answers = self.of_heads(&head(&target.head)?, &head(&shadow.head)?)?;
+        let answers = self.of_heads(&target.head, &shadow.head)?;
         let accuracy = accuracy(&answers.target_non_members);
         let mut entry = self.entry("dp-sgd", "DP-SGD on the probe", format!("epsilon {epsilon}"), accuracy);
         entry.membership = self.membership(&answers)?;
