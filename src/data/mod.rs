@@ -53,6 +53,11 @@ pub fn open(spec: &str) -> Result<ImageSet> {
 
 /// [`open`] of a parsed SPEC.
 pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
+    if spec.unique {
+        // Which pixels are the same is known only when all are there.
+        let whole = Spec { unique: false, quarter: None, shuffle: None, take: None, ..spec.clone() };
+        return Selection::of(spec).apply(without_duplicates(open_spec(&whole)?)?);
+    }
     let selection = Selection::of(spec);
     let size = spec.size;
     let set = match &spec.source {
@@ -76,6 +81,20 @@ pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
         Some(size) => resized(set, size),
         None => set,
     })
+}
+
+/// The images whose pixels no earlier image has; how many were left out stands in the notes.
+fn without_duplicates(set: ImageSet) -> Result<ImageSet> {
+    let mut seen = std::collections::BTreeSet::new();
+    let hashes = set.pixel_hashes();
+    let kept: Vec<usize> =
+        hashes.into_iter().enumerate().filter(|(_, hash)| seen.insert(*hash)).map(|(i, _)| i).collect();
+    let removed = set.len() - kept.len();
+    let mut set = set.subset(&kept)?;
+    if removed > 0 {
+        set.notes.push(format!("{removed} images have the pixels of an earlier image and were left out"));
+    }
+    Ok(set)
 }
 
 /// Every image of the set resized to `size` x `size` ([`resize::resize_bilinear`]); `size` is at least 1.

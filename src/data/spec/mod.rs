@@ -15,6 +15,7 @@
 //! | `synthetic-faces:` | none; options may stand here too | `count=N`, `seed=N`, `correlation=0..1` |
 //!
 //! Every kind: `size=S` (resize to S x S; the drawn size of synthetic faces), `shuffle=SEED`,
+//! `unique=true` (of images with the same pixels the first, before anything is drawn),
 //! `take=A..B` (after the shuffle; `take=A..` and `take=..B` leave an end open), and the quarters of He & Zhang:
 //! `quarter=1` to `4` is target-train, target-test, shadow-train, shadow-test of the pool that the other options
 //! leave, cut by `quarter-seed=SEED` (0) or, with `quarters=torch`, as the released code cuts it;
@@ -155,6 +156,8 @@ pub struct Spec {
     pub source: Source,
     /// Resize to `size` x `size`.
     pub size: Option<usize>,
+    /// Of images with the same pixels (after resizing) only the first is kept, before anything is drawn.
+    pub unique: bool,
     /// The quarter of the pool that is read.
     pub quarter: Option<Quarter>,
     /// Seed of the shuffle before `take`; the data set's own order without it.

@@ -14,8 +14,8 @@ use crate::data::splits::Permutation;
 use crate::data::stl10::Stl10Part;
 use crate::{Error, Result};
 
-const COMMON_OPTIONS: [&str; 7] =
-    ["size", "shuffle", "take", "quarter", "quarter-seed", "quarters", "subset"];
+const COMMON_OPTIONS: [&str; 8] =
+    ["size", "unique", "shuffle", "take", "quarter", "quarter-seed", "quarters", "subset"];
 
 impl FromStr for Spec {
     type Err = Error;
@@ -45,6 +45,7 @@ impl FromStr for Spec {
         options.apply(Spec {
             source,
             size: None,
+            unique: false,
             quarter: None,
             shuffle: None,
             take: None,
@@ -164,6 +165,7 @@ impl<'a> Options<'a> {
                 }
                 spec.size = Some(size);
             }
+            "unique" => spec.unique = self.choice(name, value, &[("true", true), ("false", false)])?,
             "shuffle" => spec.shuffle = Some(self.number(name, value)?),
             "take" => spec.take = Some(self.range(value)?),
             // Options that belong together are read together, whatever their order.

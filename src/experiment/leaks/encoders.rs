@@ -71,14 +71,11 @@ pub fn stage_zero(
 ) -> Result<Option<Start>> {
     let Some(stage) = &config.stage_zero else { return Ok(None) };
     let set = data::resized(data::open(&stage.data)?, config.encoder.size);
-    let simclr = SimclrConfig::cl_stage(
-        config.encoder,
-        views(config, &set),
-        stage.batch,
-        stage.epochs,
-        0,
-        config.compat,
-    );
+    let views = views(config, &set)?;
+    let simclr = SimclrConfig {
+        learning_rate: config.contrastive_rate,
+        ..SimclrConfig::cl_stage(config.encoder, views, stage.batch, stage.epochs, 0, config.compat)
+    };
     let run = PretrainConfig {
         data: stage.data.clone(),
         data_hash: set.content_hash(),
@@ -103,9 +100,11 @@ pub fn encoder(
     let (set, spec) = parts.training(side);
     let run_seed = 2 * seed + u64::from(side == Side::Shadow);
     let LeaksConfig { encoder, batch, epochs, compat, .. } = *config;
+    let views = views(config, set)?;
     let simclr = |talos| SimclrConfig {
         talos,
-        ..SimclrConfig::cl_stage(encoder, views(config, set), batch, epochs, run_seed, compat)
+        learning_rate: config.contrastive_rate,
+        ..SimclrConfig::cl_stage(encoder, views.clone(), batch, epochs, run_seed, compat)
     };
     let training: Training = match method {
         Method::Contrastive => simclr(None).into(),
@@ -171,11 +170,9 @@ fn train(
 }
 
 /// The recipe of SimCLR's views.
-fn views(config: &LeaksConfig, set: &ImageSet) -> Recipe {
-    // Both names are known.
-    let named = Recipe::named(if config.compat { "simclr-96" } else { "simclr-96-clean" });
-    let recipe = named.unwrap_or_else(|_| Recipe::plain(config.encoder.size));
-    recipe.sized(config.encoder.size).normalised(constants(config, set))
+fn views(config: &LeaksConfig, set: &ImageSet) -> Result<Recipe> {
+    let recipe = Recipe::named(if config.compat { "simclr-96" } else { &config.recipe })?;
+    Ok(recipe.sized(config.encoder.size).normalised(constants(config, set)))
 }
 
 /// The image as it is, normalised.

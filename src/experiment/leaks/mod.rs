@@ -66,6 +66,15 @@ pub fn run(gpu: &Gpu, config: &LeaksConfig, folder: &Path, tell: &mut dyn Tell) 
         clock = Instant::now();
     };
     lap(&mut results, "stage 0".into());
+    // Everything is trained before anything is measured: training takes most of the time and knows no attack.
+    for &seed in &config.seeds {
+        let parts = Parts::open(config, seed)?;
+        let trial = Trial { gpu, config, folder, parts: &parts, seed };
+        for method in encoders::methods(config, seed, parts.has_attribute()) {
+            trial.encoders(method, stage_zero.as_ref(), tell)?;
+        }
+        lap(&mut results, format!("training, trial {seed}"));
+    }
     for &seed in &config.seeds {
         let parts = Parts::open(config, seed)?;
         let trial = Trial { gpu, config, folder, parts: &parts, seed };
@@ -73,7 +82,7 @@ pub fn run(gpu: &Gpu, config: &LeaksConfig, folder: &Path, tell: &mut dyn Tell) 
             trial.subject(method, stage_zero.as_ref(), tell, &mut results)?;
         }
         trial.controls(tell, &mut results)?;
-        lap(&mut results, format!("trial {seed}"));
+        lap(&mut results, format!("measuring, trial {seed}"));
     }
     results.wall_time_s = start.elapsed().as_secs_f64();
     write(folder, &results)?;
@@ -166,7 +175,7 @@ fn empty(gpu: &Gpu, config: &LeaksConfig, parts: &Parts) -> Result<LeaksResults>
                     sha256: set.content_hash(),
                 })
                 .collect(),
-            duplicates_removed: 0,
+            duplicates_removed: parts.duplicates,
             near_duplicates: Some(near as u64),
             files_skipped: 0,
         },
@@ -193,7 +202,18 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Trains and measures one method, unless that has been done, and its defences where they are asked for.
+    /// Trains both encoders of a method, unless that has been done; their files' hashes.
+    fn encoders(&self, method: Method, start: Option<&Start>, tell: &mut dyn Tell) -> Result<[String; 2]> {
+        let Trial { gpu, config, folder, parts, seed } = *self;
+        let mut hashes = [String::new(), String::new()];
+        for side in Side::BOTH {
+            let file = encoders::encoder(gpu, config, folder, parts, (seed, method, side), start, tell)?;
+            hashes[side as usize] = EncoderFile::read(&file)?.sha256;
+        }
+        Ok(hashes)
+    }
+
+    /// Measures one method, unless that has been done, and its defences where they are asked for.
     fn subject(
         &self,
         method: Method,
@@ -202,11 +222,7 @@ impl Trial<'_> {
         results: &mut LeaksResults,
     ) -> Result<()> {
         let Trial { gpu, config, folder, parts, seed } = *self;
-        let mut hashes = [String::new(), String::new()];
-        for side in Side::BOTH {
-            let file = encoders::encoder(gpu, config, folder, parts, (seed, method, side), start, tell)?;
-            hashes[side as usize] = EncoderFile::read(&file)?.sha256;
-        }
+        let hashes = self.encoders(method, start, tell)?;
         let here = encoders::folder(folder, seed, method);
         let defended = config.defence_seeds.contains(&seed)
             && matches!(method, Method::Contrastive | Method::Supervised);

@@ -31,26 +31,26 @@ pub const PRESETS: [Preset; 12] = [
     preset_of(
         "leaks-faces",
         "synthetic-faces",
-        "count=1250,seed=5",
+        "count=1000,seed=5",
         "drawn faces: smile, skin tone; no files needed",
     ),
     preset_of("leaks-utkface", "utkface", "", "UTKFace: gender, race; 23,705 images, 5,926 a quarter"),
     preset_of(
         "leaks-celeba",
         "celeba",
-        "target=Male,attribute=Young+Smiling,subset=30000",
+        "target=Male,attribute=Young+Smiling",
         "CelebA: gender, Young+Smiling (four classes); 7,500 a quarter",
     ),
     preset_of(
         "leaks-celeba-mouth",
         "celeba",
-        "target=Male,attribute=Mouth_Slightly_Open+Smiling,subset=30000",
+        "target=Male,attribute=Mouth_Slightly_Open+Smiling",
         "CelebA with Mouth_Slightly_Open+Smiling",
     ),
     preset_of(
         "leaks-celeba-attractive",
         "celeba",
-        "target=Male,attribute=Attractive+Smiling,subset=30000",
+        "target=Male,attribute=Attractive+Smiling",
         "CelebA with Attractive+Smiling",
     ),
     preset_of(
@@ -104,11 +104,15 @@ pub fn preset(
         (kind, Some(folder)) => format!("{kind}:{folder}#{}", preset.options),
     };
     let own = match (preset.kind, folder) {
-        ("synthetic-faces", _) => Some("synthetic-faces:count=1250,seed=6".to_string()),
+        ("synthetic-faces", _) => Some("synthetic-faces:count=1000,seed=6".to_string()),
         ("stl10", Some(folder)) => Some(format!("stl10:{folder}#part=unlabeled")),
         _ => None,
     };
     let mut config = LeaksConfig::new(&data, stage_zero.or(own.as_deref()), scale);
+    // The paper draws 30,000 of CelebA's images.
+    if preset.kind == "celeba" && scale == Scale::Paper {
+        config.part = Some(7_500);
+    }
     if preset.kind == "synthetic-faces" {
         let size = config.encoder.size;
         config.data = format!("{data},size={size}");
@@ -116,7 +120,7 @@ pub fn preset(
             stage.data = format!("{},size={size}", stage.data);
         }
         // Drawn at any number, but not at the published ones.
-        config.part = Some(config.part.unwrap_or(250).min(250));
+        config.part = Some(config.part.unwrap_or(200).min(200));
         config.batch = config.batch.min(50);
         if let Some(stage) = &mut config.stage_zero {
             stage.batch = stage.batch.min(100);
