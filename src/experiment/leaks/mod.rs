@@ -20,12 +20,12 @@ mod summary;
 
 pub use config::{LeaksConfig, Scale, StageZero};
 pub use encoders::Method;
-pub use page::render;
+pub use page::{markdown, render};
 pub use presets::{PRESETS, preset};
 pub use results::{
     Baselines, Classes, Defence, Family, LeaksResults, MembershipAttack, SCHEMA, Subject, Utility,
 };
-pub use summary::{Comparison, Row, Summary};
+pub use summary::{AttributeRow, Comparison, Measured, Row, Summary};
 
 use crate::attack::blind::{self, BlindSettings};
 use crate::attack::probe::{ProbeKind, ProbeSettings, Rows, probe};

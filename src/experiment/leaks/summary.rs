@@ -53,10 +53,16 @@ impl AttributeRow {
 /// A finding of the paper beside what was seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
+    /// e.g. `talos-task`.
+    pub id: &'static str,
     pub claim: String,
     pub seen: String,
+    /// What `seen` says, as shares: first method minus second, trial by trial.
+    pub difference: Trials,
     /// `None` where the intervals leave it open.
     pub agrees: Option<bool>,
+    /// Whether the claim is about the sign, and the mean difference has the other one.
+    pub other_sign: bool,
 }
 
 /// The whole, as tables show it.
@@ -177,7 +183,7 @@ fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
     let task = |s: &Subject| Some(s.utility.target_test.value);
     let gap = |s: &Subject| Some(s.utility.overfitting_gap);
     let mut found = Vec::new();
-    let mut compare = |claim: &str, difference: Option<Trials>, wanted: Sign| {
+    let mut compare = |id: &'static str, claim: &str, difference: Option<Trials>, wanted: Sign| {
         let Some(d) = difference else { return };
         let interval = d.interval.map_or(String::from("one trial, no interval"), |i| {
             format!("95 % interval {:+.1} to {:+.1}", 100.0 * i.lower, 100.0 * i.upper)
@@ -185,44 +191,53 @@ fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
         let agrees = d.interval.and_then(|i| wanted.judge(i.lower, i.upper));
         let seen =
             format!("difference {:+.1} points ({interval}, {} trials)", 100.0 * d.mean, d.values.len());
-        found.push(Comparison { claim: claim.into(), seen, agrees });
+        let other_sign = wanted.differs(d.mean);
+        found.push(Comparison { id, claim: claim.into(), seen, difference: d, agrees, other_sign });
     };
     compare(
+        "membership",
         "Contrastive models are less vulnerable to membership inference than supervised ones (neural attack)",
         difference(results, (contrastive, supervised), membership),
         Sign::Below,
     );
     compare(
+        "gap",
         "Contrastive models overfit less: train minus test accuracy",
         difference(results, (contrastive, supervised), gap),
         Sign::Below,
     );
     compare(
+        "attribute",
         "Contrastive models are more vulnerable to attribute inference (published network)",
         difference(results, (contrastive, supervised), attribute),
         Sign::Above,
     );
     compare(
+        "attribute-logistic",
         "The same with logistic regression as the attacker",
         difference(results, (contrastive, supervised), adaptive),
         Sign::Above,
     );
     compare(
+        "talos-attribute",
         "Talos lowers attribute inference (published network)",
         difference(results, (headline, contrastive), attribute),
         Sign::Below,
     );
     compare(
+        "talos-attribute-logistic",
         "Talos lowers attribute inference by logistic regression too",
         difference(results, (headline, contrastive), adaptive),
         Sign::Below,
     );
     compare(
+        "talos-task",
         "Talos keeps the task accuracy within 3 points",
         difference(results, (headline, contrastive), task),
         Sign::Within(0.03),
     );
     compare(
+        "talos-membership",
         "Talos keeps membership privacy: the neural attack changes by less than 3 points",
         difference(results, (headline, contrastive), membership),
         Sign::Within(0.03),
@@ -241,6 +256,15 @@ enum Sign {
 }
 
 impl Sign {
+    /// Whether a difference points the other way.
+    fn differs(self, difference: f64) -> bool {
+        match self {
+            Sign::Below => difference > 0.0,
+            Sign::Above => difference < 0.0,
+            Sign::Within(_) => false,
+        }
+    }
+
     /// Whether an interval of the difference agrees; `None` where it leaves it open.
     fn judge(self, lower: f64, upper: f64) -> Option<bool> {
         match self {

@@ -7,12 +7,13 @@
 //! `schema` holds the data, `verdict` the judgement, `svg` the figures, `html` the page (with `html_parts` for
 //! its tables). The page is one file without scripts and without anything loaded from elsewhere.
 
-mod format;
-mod html;
-mod html_parts;
+// The page of other experiments is made of the same parts.
+pub(in crate::experiment) mod format;
+pub(in crate::experiment) mod html;
+pub(in crate::experiment) mod html_parts;
 mod images;
 mod schema;
-mod svg;
+pub(in crate::experiment) mod svg;
 mod verdict;
 
 use std::path::Path;
