@@ -4,6 +4,7 @@
 //! and `defences` show them, `figures` draws, `controls` judges what must find nothing, `about` says how all was made.
 
 mod about;
+mod chart;
 mod controls;
 mod defences;
 mod figures;
