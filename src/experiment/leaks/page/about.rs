@@ -105,7 +105,7 @@ pub fn making(results: &LeaksResults) -> String {
         .collect();
     let head = ["Method", "Trial", "Target, SHA-256", "Shadow, SHA-256", "Measured in"];
     // A configuration has only numbers, strings and lists, all of which TOML can hold.
-    let config = toml::to_string_pretty(&results.config).unwrap_or_default();
+    let config = toml::to_string(&results.config).unwrap_or_default();
     let body = format!(
         "{}{}<details><summary>Encoder files</summary><div class=\"wide\">{}</div></details><h3>Repeat it</h3><p>Save \
          this as <span class=\"code\">experiment.toml</span>; it is also <span class=\"code\">config.toml</span> in the \

@@ -73,7 +73,7 @@ pub fn percent_ticks((low, high): (f64, f64)) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Lines over evenly spaced ticks, with their legend above.
+/// Lines over evenly spaced ticks, with their legend below.
 pub fn chart(
     title: &str,
     ticks: &[String],
@@ -126,5 +126,5 @@ pub fn chart(
         key(&sample, &line.title);
     }
     legend += "</ul>";
-    format!("{legend}{}", plot.finish(title))
+    format!("{}{legend}", plot.finish(title))
 }

@@ -9,6 +9,8 @@ use crate::metrics::compare::holm;
 use crate::metrics::special::binomial_upper_tail;
 use crate::metrics::{Control, Interval, Trials};
 
+/// Controls are doubted where chance does what they did less often than this.
+const ALARM: f64 = 0.05;
 /// Error of a control's interval.
 const ERROR: f64 = 0.01;
 
@@ -165,13 +167,15 @@ pub fn section(results: &LeaksResults) -> String {
     ];
     let (tests, outside) = tally(None);
     let as_many = binomial_upper_tail(outside, tests, ERROR);
-    let judgement = match (outside, as_many < 0.05) {
-        (0, _) => "None is.",
-        (_, false) => "That many is what chance alone makes likely.",
+    // Many that are slightly outside, or one that is far outside.
+    let striking = as_many < ALARM || adjusted.iter().flatten().any(|p| *p < ALARM);
+    let judgement = match (outside, striking) {
         (_, true) => {
-            "<b>That is more than chance explains</b>: read the results whose controls are concerned with doubt, and \
-             see below which they are."
+            "<b>That is more than chance explains</b>: doubt the results whose controls are concerned; the tables \
+             below name them."
         }
+        (0, false) => "Chance alone would do that.",
+        (_, false) => "Chance alone would not seldom do that.",
     };
     let text = format!(
         "<p>A <b>control</b> is an attack that has nothing to find: on images alone, with labels in random order, or of a \
@@ -242,15 +246,19 @@ fn baselines(results: &LeaksResults, checks: &[Check], adjusted: &[Option<f64>])
     let none = vec![None; own.len()];
     let mut leaking = rows(&own, &none, |_| true);
     for row in &mut leaking {
-        // Nothing has to pass here.
-        row.pop();
+        // Nothing has to pass here, so there is no p-value either.
+        row.truncate(4);
     }
     let fitted = match leaking.is_empty() {
         true => String::new(),
         false => format!(
             "{}<p class=\"soft\">In F the classifier itself learnt on the members, as in He &amp; Zhang's setting: it may \
              leak by overfitting, is no control and is not counted.</p>",
-            table("Baseline F: the head has learnt on the members", &HEAD[..5], leaking)
+            table(
+                "Baseline F: the head has learnt on the members",
+                &["Baseline", "Accuracy", "AUC", "99 % interval"],
+                leaking
+            )
         ),
     };
     format!(

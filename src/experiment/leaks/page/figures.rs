@@ -82,7 +82,8 @@ pub fn curve(results: &LeaksResults) -> String {
     let ticks: Vec<String> = sweep.lambdas.iter().map(|&l| number(f64::from(l))).collect();
     let sets = auxiliaries(results);
     let chief = sets.iter().find(|set| **set == CHIEF).or(sets.first()).copied();
-    let mut figures = String::new();
+    // Attribute attacks on the left, what must stay level beside the first of them.
+    let mut attribute: Vec<String> = Vec::new();
     if let Some(auxiliary) = chief {
         let levels: Vec<Level> = [
             sweep.level(auxiliary, "majority", "majority, always the same answer", "majority"),
@@ -118,10 +119,10 @@ pub fn curve(results: &LeaksResults) -> String {
             // More lines than the style sheet can tell apart go to further charts.
             for part in series.chunks(STYLES) {
                 let label = format!("attribute accuracy over lambda, {what}");
-                figures += &format!(
+                attribute.push(format!(
                     "<div><h3>{title}</h3>{}</div>",
                     chart(&label, &ticks, ("λ", "attribute accuracy"), part, &levels, common)
-                );
+                ));
             }
         }
     }
@@ -130,7 +131,7 @@ pub fn curve(results: &LeaksResults) -> String {
         sweep.series("membership, neural attack", |s| neural(&s.membership).map(|a| a.metrics.accuracy)),
     ];
     let guess = [Level { title: "guessing membership".into(), class: "guess", value: 0.5 }];
-    figures += &format!(
+    let level = format!(
         "<div><h3>Task and membership</h3>{}</div>",
         chart(
             "task accuracy and membership accuracy over lambda",
@@ -141,6 +142,8 @@ pub fn curve(results: &LeaksResults) -> String {
             extent(&usefulness, &guess)
         )
     );
+    attribute.insert(attribute.len().min(1), level);
+    let figures = attribute.concat();
     let held = chief.map_or(String::new(), |a| format!(" The attacker holds {}.", escape(a)));
     let bars = match sweep.seeds.len() {
         1 => "bars are 95 % intervals within this one trial (Clopper–Pearson)".to_string(),
@@ -148,7 +151,7 @@ pub fn curve(results: &LeaksResults) -> String {
     };
     let seeds: Vec<String> = sweep.seeds.iter().map(u64::to_string).collect();
     let body = format!(
-        "<figure><div class=\"pair\">{figures}</div><figcaption><b>How to read it.</b> To the right the censoring gets \
+        "<figure><div class=\"duo\">{figures}</div><figcaption><b>How to read it.</b> To the right the censoring gets \
          stronger; λ = 0 is contrastive training itself. If it works, the lines of the attackers fall towards the \
          dashed line, below which an attacker knows nothing that always giving the same answer does not, while task \
          and membership stay level. The λ are spaced evenly. Trial {}; {bars}, drawn for the first line of a figure \
@@ -339,8 +342,8 @@ pub fn epochs(results: &LeaksResults) -> String {
     );
     let body = format!(
         "<figure class=\"single\">{figure}<figcaption><b>How to read it.</b> The encoder is fixed; only the linear \
-         classifier learns. Where the two lines of a model part, longer training adds overfitting and nothing else, \
-         and stopping earlier costs no accuracy. Means over {}.</figcaption></figure><details><summary>All numbers \
+         classifier learns. Where training images are still classified better and better but new ones are not, \
+         longer training adds overfitting only. Means over {}.</figcaption></figure><details><summary>All numbers \
          of the figure</summary><div class=\"wide\">{numbers}</div></details>",
         several(trials, "trial")
     );

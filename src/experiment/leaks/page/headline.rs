@@ -1,6 +1,7 @@
 //! The answer in sentences, and every finding of the paper beside what is seen.
 
 use super::{chief, name, points, points_interval, several};
+use crate::experiment::leaks::encoders::Method;
 use crate::experiment::leaks::results::LeaksResults;
 use crate::experiment::leaks::summary::{Comparison, Row, Summary};
 use crate::experiment::report::format::{escape, p_value, percent};
@@ -19,7 +20,7 @@ pub fn header(results: &LeaksResults, summary: &Summary, shown: &[&Row]) -> Stri
             several(n, "warning")
         ),
     };
-    let sentences: String = [membership(summary, shown), attribute(summary, shown), talos(summary)]
+    let sentences: String = [membership(summary, shown), attribute(summary, shown), talos(summary, shown)]
         .into_iter()
         .flatten()
         .map(|(answer, rest)| {
@@ -121,7 +122,7 @@ fn attribute(summary: &Summary, shown: &[&Row]) -> Option<(String, String)> {
     Some((answer.into(), rest))
 }
 
-fn talos(summary: &Summary) -> Option<(String, String)> {
+fn talos(summary: &Summary, shown: &[&Row]) -> Option<(String, String)> {
     let published = comparison(summary, "talos-attribute")?;
     let logistic = comparison(summary, "talos-attribute-logistic");
     let answer = match (direction(published), logistic.map(direction)) {
@@ -135,8 +136,18 @@ fn talos(summary: &Summary) -> Option<(String, String)> {
     let part = |what: &str, id: &str| {
         comparison(summary, id).map_or(String::new(), |c| format!("; {what} {}", amount(c)))
     };
+    // What the published attack no longer finds another attacker may find.
+    let left = shown.iter().find(|row| matches!(row.method, Method::Talos { .. })).and_then(|row| chief(row));
+    let left = left.map_or(String::new(), |found| {
+        let (title, strongest) = found.strongest();
+        format!(
+            " The strongest of all attackers, {title}, still reads it from {} (always the same answer: {}).",
+            percent(strongest.mean),
+            percent(found.majority.mean)
+        )
+    });
     let rest = format!(
-        "compared with the contrastive model the published attack changes by {}{}{}{}.{}",
+        "compared with the contrastive model the published attack changes by {}{}{}{}.{}{left}",
         amount(published),
         part("logistic regression by", "talos-attribute-logistic"),
         part("accuracy at the task by", "talos-task"),
@@ -183,14 +194,17 @@ pub fn findings(summary: &Summary) -> String {
             vec![
                 escape(&c.claim),
                 format!("<span>{chip}{sign}</span>"),
-                points(c.difference.mean),
-                c.difference.interval.map_or("one trial".into(), |i| points_interval(&i)),
+                format!(
+                    r#"{}<span class="interval">{}</span>"#,
+                    points(c.difference.mean),
+                    c.difference.interval.map_or("one trial".into(), |i| points_interval(&i))
+                ),
                 c.difference.values.len().to_string(),
                 p,
             ]
         })
         .collect();
-    let head = ["Finding of the paper", "Here", "Difference, points", "95 % interval", "Trials", "p"];
+    let head = ["Finding of the paper", "Here", "Difference, points", "Trials", "p"];
     let tests = p_values.len();
     let expected = 0.05 * comparisons.len() as f64;
     let body = format!(
@@ -200,7 +214,11 @@ pub fn findings(summary: &Summary) -> String {
          would miss the truth by chance. p is two-sided (Student's t over trials, difference 0), then corrected for \
          {} after Holm; claims about staying within a margin have none. With few trials, open means little evidence, \
          not that there is no effect.</p>",
-        table("What the paper found and what is seen here", &head, rows),
+        table(
+            "What the paper found and what is seen here. Small numbers: 95 % intervals over trials",
+            &head,
+            rows
+        ),
         several(comparisons.len(), "comparison"),
         several(tests, "test"),
     );

@@ -9,8 +9,8 @@ use crate::metrics::Trials;
 /// A number of one method.
 pub struct Cell {
     pub trials: Trials,
-    /// Plain text below it.
-    pub note: String,
+    /// Lines of plain text below it.
+    pub notes: Vec<String>,
 }
 
 /// A measure.
@@ -25,7 +25,7 @@ pub struct Line {
 
 impl Cell {
     fn plain(trials: &Trials) -> Option<Cell> {
-        Some(Cell { trials: trials.clone(), note: String::new() })
+        Some(Cell { trials: trials.clone(), notes: Vec::new() })
     }
 
     /// Mean and interval as text.
@@ -70,8 +70,11 @@ pub fn lines(rows: &[&Row]) -> Vec<Line> {
             let interval = tpr
                 .interval
                 .map_or(String::new(), |i| format!(" ({})", interval_cell(&within_shares(&i), percent)));
-            let note = format!("AUC {:.3}; TPR at 1 % FPR {}{interval}", found.auc.mean, percent(tpr.mean));
-            Some(Cell { trials: found.accuracy.clone(), note })
+            let notes = vec![
+                format!("AUC {:.3}", found.auc.mean),
+                format!("TPR at 1 %: {}{interval}", percent(tpr.mean)),
+            ];
+            Some(Cell { trials: found.accuracy.clone(), notes })
         });
     }
 
@@ -88,7 +91,7 @@ pub fn lines(rows: &[&Row]) -> Vec<Line> {
         add(&group, "Strongest attacker", false, &|row| {
             let found = of(row)?;
             let (title, trials) = found.strongest();
-            Some(Cell { trials: trials.clone(), note: title.into() })
+            Some(Cell { trials: trials.clone(), notes: vec![title.into()] })
         });
         add(&group, "Imputation: from the task label alone", false, &|row| Cell::plain(&of(row)?.imputation));
         add(&group, "Majority: always the same answer", false, &|row| Cell::plain(&of(row)?.majority));
@@ -113,8 +116,8 @@ pub fn markdown(summary: &Summary) -> String {
                 Some(cell) => {
                     let (mean, interval) = cell.text(line.signed);
                     let interval = interval.map_or(String::new(), |i| format!(" ({i})"));
-                    let note = if cell.note.is_empty() { String::new() } else { format!("; {}", cell.note) };
-                    format!(" {} |", safe(&format!("{mean}{interval}{note}")))
+                    let notes: String = cell.notes.iter().map(|note| format!("; {note}")).collect();
+                    format!(" {} |", safe(&format!("{mean}{interval}{notes}")))
                 }
             })
             .collect();

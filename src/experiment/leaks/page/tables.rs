@@ -96,11 +96,9 @@ fn row(line: &Line, columns: &[String]) -> String {
         let Some(cell) = cell else { return format!(r#"<td class="none" data-label="{label}">{NONE}</td>"#) };
         let (mean, interval) = cell.text(line.signed);
         let interval = interval.map_or(String::new(), |i| format!(r#"<span class="interval">{i}</span>"#));
-        let note = match cell.note.is_empty() {
-            true => String::new(),
-            false => format!(r#"<span class="note">{}</span>"#, escape(&cell.note)),
-        };
-        format!(r#"<td data-label="{label}"><span>{mean}{interval}{note}</span></td>"#)
+        let notes: String =
+            cell.notes.iter().map(|note| format!(r#"<span class="note">{}</span>"#, escape(note))).collect();
+        format!(r#"<td data-label="{label}"><span>{mean}{interval}{notes}</span></td>"#)
     };
     let cells: String = line.cells.iter().zip(columns).map(cell).collect();
     format!(r#"<tr><th scope="row">{}</th>{cells}</tr>"#, escape(&line.title))
