@@ -75,7 +75,7 @@ fn attacks(shift: f64, seed: u64, label_only: bool) -> Vec<MembershipAttack> {
 }
 
 fn share(value: f64, seed: u64) -> Proportion {
-    let right = (near(value, seed) * TEST as f64).round() as u64;
+    let right = ((near(value, seed) * TEST as f64).round() as u64).min(TEST as u64);
     Proportion::new(right, TEST as u64).unwrap()
 }
 

@@ -226,14 +226,14 @@ pub fn overfitting(results: &LeaksResults) -> String {
         plot.body += &format!(r#"<path class="guess" d="M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}"/>"#);
     }
     let mut legend = String::from(r#"<ul class="legend">"#);
-    let kinds: [(&str, fn(Method) -> bool); 3] = [
-        ("contrastive", |m| m == Method::Contrastive),
-        ("supervised", |m| m == Method::Supervised),
-        ("Talos, any λ", |m| matches!(m, Method::Talos { .. })),
-    ];
-    for (k, (title, is)) in kinds.into_iter().enumerate() {
+    let kind = |method: Method| match method {
+        Method::Contrastive => 0,
+        Method::Supervised => 1,
+        Method::Talos { .. } => 2,
+    };
+    for (k, title) in ["contrastive", "supervised", "Talos, any λ"].into_iter().enumerate() {
         let mut any = false;
-        for (method, gap, accuracy) in marks.iter().filter(|m| is(m.0)) {
+        for (method, gap, accuracy) in marks.iter().filter(|m| kind(m.0) == k) {
             any = true;
             let label =
                 format!("{}: gap {}, membership {}", name(*method), percent(*gap), percent(*accuracy));

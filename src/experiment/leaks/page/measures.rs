@@ -67,13 +67,14 @@ pub fn lines(rows: &[&Row]) -> Vec<Line> {
         add(group, &attack.title, false, &|row| {
             let found = row.membership.iter().find(|a| a.title == attack.title)?;
             let tpr = &found.tpr_at_1_percent_fpr;
+            // The percent sign once, at the mean.
+            let bare = |share: f64| format!("{:.1}", 100.0 * share);
             let interval = tpr
                 .interval
-                .map_or(String::new(), |i| format!(" ({})", interval_cell(&within_shares(&i), percent)));
-            let notes = vec![
-                format!("AUC {:.3}", found.auc.mean),
-                format!("TPR at 1 %: {}{interval}", percent(tpr.mean)),
-            ];
+                .map(|i| within_shares(&i))
+                .map_or(String::new(), |i| format!(" ({}–{})", bare(i.lower), bare(i.upper)));
+            let notes =
+                vec![format!("AUC {:.3}", found.auc.mean), format!("TPR {}{interval}", percent(tpr.mean))];
             Some(Cell { trials: found.accuracy.clone(), notes })
         });
     }
@@ -123,7 +124,9 @@ pub fn markdown(summary: &Summary) -> String {
             .collect();
         text.push_str(&format!("| {} |{cells}\n", safe(&format!("{}: {}", line.group, line.title))));
     }
-    text.push_str(&format!("\nMeans of {most} trials; in brackets 95 % intervals (Student).\n\n"));
+    text.push_str(&format!(
+        "\nMeans of {most} trials; in brackets 95 % intervals (Student); TPR at 1 % FPR.\n\n"
+    ));
     for c in &summary.comparisons {
         let verdict = match c.agrees {
             Some(true) => "seen",

@@ -41,7 +41,7 @@ pub fn main(results: &LeaksResults, shown: &[&Row]) -> String {
          members found when at most 1 in 100 non-members may be accused wrongly. An attribute attack says something \
          only as far as it is better than <b>imputation</b>, which never sees an embedding.</p>\
          <table class=\"cards\"><caption>Means over trials ({}). Small numbers: 95 % intervals of the mean (Student, over \
-         trials, cut at 0 and 100 %).</caption><thead><tr><th scope=\"col\">Measure</th>{head}</tr></thead><tbody>{body}\
+         trials, cut at 0 and 100 %). TPR is that at 1 % FPR.</caption><thead><tr><th scope=\"col\">Measure</th>{head}</tr></thead><tbody>{body}\
          </tbody></table><p class=\"soft\">{} in this table, none corrected for their number. The strongest attribute \
          attacker has the highest mean on the test images themselves, which flatters it. Intervals over trials say how \
          much a new split and new weights would change a number; those within a trial, below, how much other test \
