@@ -120,9 +120,16 @@ fn the_experiment_runs_stops_and_goes_on() {
         results.defences.iter().filter_map(|d| d.dp.as_ref().map(|dp| dp.epsilon)).collect();
     assert!(private.iter().any(|e| *e <= 1.0) && private.len() == 8, "{private:?}");
     let letters: Vec<&str> = results.baselines[0].attacks.iter().map(|a| a.id.as_str()).collect();
-    for letter in
-        ["baseline-a", "baseline-b", "baseline-c", "baseline-d", "baseline-e", "baseline-f", "baseline-g"]
-    {
+    for letter in [
+        "baseline-a",
+        "baseline-b",
+        "baseline-c",
+        "baseline-d",
+        "baseline-e",
+        "baseline-f",
+        "baseline-g",
+        "control-untrained",
+    ] {
         assert!(letters.iter().any(|id| id.starts_with(letter)), "{letter}: {letters:?}");
     }
     assert_eq!(results.blind.len(), 1);

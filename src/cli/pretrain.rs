@@ -39,7 +39,7 @@ pub struct Args {
     /// Training method: simclr or supervised
     #[arg(long, default_value = "simclr", value_name = "NAME")]
     method: String,
-    /// Where defaults come from: emi-simclr, cl-stage or cl-supervised [default: emi-simclr, or cl-supervised with --method supervised]
+    /// Where defaults come from: emi-simclr, cl-stage or cl-supervised [default: emi-simclr; cl-stage with --talos; cl-supervised with --method supervised]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Training images (see data info --help)
@@ -214,7 +214,12 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
         _ => return Err(Error::unknown("method", &args.method, &METHODS)),
     };
     let compat = super::contrastive_leaks(args.compat.as_deref())?;
-    let preset = args.preset.as_deref().unwrap_or(if supervised { "cl-supervised" } else { "emi-simclr" });
+    let usual = match (supervised, args.talos) {
+        (true, _) => "cl-supervised",
+        (false, Some(_)) => "cl-stage",
+        (false, None) => "emi-simclr",
+    };
+    let preset = args.preset.as_deref().unwrap_or(usual);
     if !PRESETS.contains(&preset) {
         return Err(Error::unknown("preset", preset, &PRESETS));
     }

@@ -6,6 +6,7 @@ use super::progress::Screen;
 use super::{Global, interrupt, output};
 use crate::experiment::leaks::{self, LeaksConfig, LeaksResults, PRESETS, Scale, Summary, preset};
 use crate::gpu::{Gpu, GpuOptions};
+use crate::metrics::Trials;
 use crate::{Error, Result};
 
 /// A whole experiment: encoders, attacks, defences, controls, one report
@@ -27,6 +28,9 @@ pub struct Args {
     /// Trials [default: 0,1,2; 0 to 4 at scale paper]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     seeds: Vec<u64>,
+    /// resnet18 or resnet50
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
     /// Images of each of the four parts [default: 500; a quarter at scale paper]
     #[arg(long, value_name = "N")]
     part: Option<usize>,
@@ -79,7 +83,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
 fn configuration(args: &Args) -> Result<LeaksConfig> {
     let scale: Scale = args.scale.parse()?;
-    let stage_zero = args.stage_zero.as_deref();
+    let stage_zero = args.stage_zero.as_deref().filter(|spec| *spec != "none");
     let mut config = if args.experiment.ends_with(".toml") {
         let path = Path::new(&args.experiment);
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
@@ -103,6 +107,14 @@ fn configuration(args: &Args) -> Result<LeaksConfig> {
         config.sweep_seeds = keep(&config.sweep_seeds);
         config.defence_seeds = keep(&config.defence_seeds);
     }
+    if scale == Scale::Paper && config.stage_zero.is_none() && args.stage_zero.is_none() {
+        return Err(Error::usage(
+            "stage-zero: the published encoders are pre-trained on STL-10's unlabelled images first: add --stage-zero stl10:DIR#part=unlabeled, or --stage-zero none to start from random weights",
+        ));
+    }
+    if let Some(arch) = &args.arch {
+        config.encoder.arch = arch.parse()?;
+    }
     config.part = args.part.or(config.part);
     config.batch = args.batch.unwrap_or(config.batch);
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -114,6 +126,14 @@ fn configuration(args: &Args) -> Result<LeaksConfig> {
     Ok(config)
 }
 
+/// Mean and Student interval.
+fn over_trials(trials: &Trials) -> String {
+    match trials.interval {
+        Some(interval) => format!("{:.3} ({:.3} to {:.3})", trials.mean, interval.lower, interval.upper),
+        None => format!("{:.3}", trials.mean),
+    }
+}
+
 /// The table on the terminal.
 pub fn show(results: &LeaksResults, folder: &Path, global: &Global) -> Result<()> {
     if global.json {
@@ -123,23 +143,32 @@ pub fn show(results: &LeaksResults, folder: &Path, global: &Global) -> Result<()
     let mut text = String::new();
     for row in &summary.rows {
         text.push_str(&format!(
-            "{} ({} trials): task accuracy {:.3}, overfitting gap {:.3}\n",
+            "{} ({} trials): task accuracy {}, overfitting gap {}\n",
             row.method,
             row.seeds.len(),
-            row.task_accuracy.mean,
-            row.overfitting_gap.mean
+            over_trials(&row.task_accuracy),
+            over_trials(&row.overfitting_gap)
         ));
         for attack in &row.membership {
+            let tpr = attack
+                .tpr_at_1_percent_fpr
+                .as_ref()
+                .map_or("unresolved".into(), |t| format!("{:.3}", t.mean));
             text.push_str(&format!(
-                "  {:44} accuracy {:.3}, AUC {:.3}, TPR at 1 % FPR {:.3}\n",
-                attack.title, attack.accuracy.mean, attack.auc.mean, attack.tpr_at_1_percent_fpr.mean
+                "  {:44} accuracy {}, AUC {:.3}, TPR at 1 % FPR {tpr}\n",
+                attack.title,
+                over_trials(&attack.accuracy),
+                attack.auc.mean
             ));
         }
         for attribute in &row.attribute {
             let (title, strongest) = attribute.strongest();
             text.push_str(&format!(
-                "  attribute from {:29} published {:.3}, strongest {:.3} ({title}), majority {:.3}\n",
-                attribute.auxiliary, attribute.published.mean, strongest.mean, attribute.majority.mean
+                "  attribute from {:29} published {}, best in hindsight {} ({title}), majority {:.3}\n",
+                attribute.auxiliary,
+                over_trials(&attribute.published),
+                over_trials(strongest),
+                attribute.majority.mean
             ));
         }
     }

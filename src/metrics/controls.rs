@@ -115,7 +115,7 @@ impl Control {
 }
 
 /// Two-sided p-value of Student's t test that the mean of `values` is `expected`; `None` for fewer than two.
-fn mean_p_value(values: &[f64], expected: f64) -> Option<f64> {
+pub fn mean_p_value(values: &[f64], expected: f64) -> Option<f64> {
     let n = values.len() as f64;
     if values.len() < 2 {
         return None;

@@ -29,7 +29,7 @@ mod summary;
 
 pub use bootstrap::{Estimate, IntervalMethod, REPLICATES};
 pub use confusion::Confusion;
-pub use controls::{Control, Measured};
+pub use controls::{Control, Measured, mean_p_value};
 pub use histogram::HistogramPair;
 pub use interval::{
     Interval, LEVEL, Proportion, Trials, clopper_pearson, clopper_pearson_lower, clopper_pearson_upper,

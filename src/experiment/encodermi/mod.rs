@@ -44,14 +44,14 @@ pub struct Audit<'a> {
 /// Results with the scores of each attack, for `report::write`.
 pub struct Finding {
     pub results: Results,
-    pub scores: Vec<(&'static str, MembershipResult)>,
+    pub scores: Vec<(String, MembershipResult)>,
 }
 
 impl Finding {
     /// Writes `report.html`, `results.json`, `scores.csv` and `config.toml` into `folder`, each whole or not at all.
     pub fn write(&mut self, folder: &Path) -> Result<()> {
         let scores: Vec<(&str, &MembershipResult)> =
-            self.scores.iter().map(|(id, result)| (*id, result)).collect();
+            self.scores.iter().map(|(id, result)| (id.as_str(), result)).collect();
         let config = toml::to_string_pretty(&self.results.config)
             .map_err(|e| Error::shape(format!("configuration: {e}")))?;
         report::write(folder, &mut self.results, &scores)?;
@@ -126,7 +126,7 @@ impl Audit<'_> {
                 attack.controls.extend(self.shuffled(gpu, &shadow, &target, tell)?);
             }
             results.attacks.push(attack);
-            scores.push((variant.id(), result));
+            scores.push((variant.id().to_string(), result));
             stage.end(&format!("EncoderMI-{variant} and its controls"));
         }
         results.histograms = self.histograms(&target, &untrained, &shadow, &results)?;
@@ -261,8 +261,8 @@ impl Audit<'_> {
     }
 
     /// The most and the least member-like images.
-    fn samples(&self, scores: &[(&'static str, MembershipResult)]) -> Result<Vec<SampleImage>> {
-        let Some((attack, result)) = scores.iter().find(|(id, _)| *id == Variant::T.id()).or(scores.first())
+    fn samples(&self, scores: &[(String, MembershipResult)]) -> Result<Vec<SampleImage>> {
+        let Some((attack, result)) = scores.iter().find(|(id, _)| id == Variant::T.id()).or(scores.first())
         else {
             return Ok(Vec::new());
         };
@@ -280,7 +280,7 @@ impl Audit<'_> {
                     image: png_data_uri(set.image(index), set.width as u32, set.height as u32)?,
                     caption: set.ids[index].clone(),
                     score: result.scores()[i],
-                    attack: (*attack).into(),
+                    attack: attack.clone(),
                     member: i < p,
                     decision: result.decisions()[i],
                 })

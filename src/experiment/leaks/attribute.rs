@@ -66,8 +66,8 @@ fn one(
     let projected = match &projector {
         Some(loaded) => Some((
             loaded.encoder.feature_dim(),
-            features(gpu, loaded, aux, tell)?,
-            features(gpu, loaded, test, tell)?,
+            features(gpu, loaded, aux, None, tell)?,
+            features(gpu, loaded, test, None, tell)?,
         )),
         None => None,
     };
@@ -76,7 +76,7 @@ fn one(
         Method::Talos { .. } => {
             let file = folder(root, seed, Method::Contrastive).join("shadow").join("encoder.safetensors");
             let own = load(gpu, &file, "the attacker's", size, &Hints::default(), Answer::Features)?;
-            Some((own.encoder.feature_dim(), features(gpu, &own, aux, tell)?))
+            Some((own.encoder.feature_dim(), features(gpu, &own, aux, None, tell)?))
         }
         _ => None,
     };

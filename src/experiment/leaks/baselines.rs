@@ -10,13 +10,15 @@ use crate::attack::baselines::{
     Baseline, BaselineSettings, Setting, ViewFeatures, confidence_network, correctness_bits,
     encoder_as_classifier, head_metrics, label_only, multi_view,
 };
-use crate::attack::membership::{Four, Posteriors, Rows};
+use crate::attack::membership::{Four, Outcome, Posteriors, Rows};
 use crate::attack::probe::{LinearHead, LinearSettings, Rows as ProbeRows, linear_probe};
+use crate::augment::Recipe;
 use crate::data::ImageSet;
 use crate::experiment::Tell;
 use crate::experiment::features::Label;
 use crate::experiment::membership::{Family, Found};
 use crate::gpu::Gpu;
+use crate::train::{Encoder, Views};
 
 /// Runs A to G (EncoderMI, section 6.1, as far as it is known). Heads learn on images of no part; F, whose head has
 /// learnt on the members themselves, is He & Zhang's own setting.
@@ -100,6 +102,7 @@ pub fn run(
         let labels = Label::Target.of(four.target_members)?.values.clone();
         let edge_features = models.target.features(gpu, &edges, tell)?;
         let generated = Posteriors::from_logits(target.classes, &target.logits(&edge_features)?, labels)?;
+        found.push(untrained(gpu, config, parts, rest, seed, tell)?);
         found.push(differential_comparison(
             &posteriors.target_members,
             &posteriors.target_non_members,
@@ -115,6 +118,53 @@ pub fn run(
         })
         .collect();
     Ok(Baselines { seed, head_images, attacks })
+}
+
+/// The neural attack on encoders that never trained, with heads that saw no member: nothing can leak.
+fn untrained(
+    gpu: &Gpu,
+    config: &LeaksConfig,
+    parts: &Parts,
+    rest: &ImageSet,
+    seed: u64,
+    tell: &mut dyn Tell,
+) -> Result<Baseline> {
+    let labels = Label::Target.of(rest)?;
+    let mut answers = |number: u64, sets: [&ImageSet; 2]| -> Result<[Posteriors; 2]> {
+        let encoder = Encoder::untrained(gpu, config.encoder, 2 * seed + number)?;
+        let mut features = |set: &ImageSet| -> Result<Vec<f32>> {
+            let all: Vec<usize> = (0..set.len()).collect();
+            let views = Views::plain(Recipe::plain(config.encoder.size));
+            encoder.features(gpu, set, &all, &views, |_| tell.stop())
+        };
+        let known = features(rest)?;
+        let rows = ProbeRows::new(&known, &labels.values, encoder.feature_dim(), labels.classes())?;
+        let head = linear_probe(gpu, &LinearSettings::default(), &rows, seed)?;
+        let mut answer = |set: &ImageSet| -> Result<Posteriors> {
+            let truth = Label::Target.of(set)?.values.clone();
+            Posteriors::from_logits(head.classes, &head.logits(&features(set)?)?, truth)
+        };
+        Ok([answer(sets[0])?, answer(sets[1])?])
+    };
+    let four = parts.four();
+    let [target_members, target_non_members] = answers(0, [four.target_members, four.target_non_members])?;
+    let [shadow_members, shadow_non_members] = answers(1, [four.shadow_members, four.shadow_non_members])?;
+    let posteriors = Four { target_members, target_non_members, shadow_members, shadow_non_members };
+    let found = config.membership().neural_attack(gpu, &posteriors, seed)?;
+    let outcome = Outcome {
+        result: found.result,
+        threshold: found.threshold,
+        training_accuracy: found.training_accuracy,
+        warnings: found.warnings,
+    };
+    Ok(Baseline {
+        id: "control-untrained".into(),
+        title: "Neural attack on encoders that never trained".into(),
+        explanation:
+            "Encoders with random weights and heads that saw no member: the attack has nothing to find."
+                .into(),
+        outcome,
+    })
 }
 
 fn views(

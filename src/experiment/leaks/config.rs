@@ -116,7 +116,7 @@ impl LeaksConfig {
             Scale::Paper => base,
             Scale::Small => LeaksConfig {
                 stage_zero: stage(100, 30),
-                part: Some(400),
+                part: Some(300),
                 seeds: vec![0, 1, 2],
                 encoder: encoder(16, 32),
                 batch: 100,

@@ -17,6 +17,7 @@ use crate::defence::attriguard::{
 use crate::defence::dp_sgd::{self, DpSgdSettings};
 use crate::defence::early_stopping::{Checkpoint, EarlyStoppingSettings, earliest};
 use crate::defence::memguard::{MemGuard, MemGuardSettings};
+use crate::defence::network::NetworkTraining;
 use crate::defence::olympus::{Olympus, OlympusData, OlympusSettings};
 use crate::experiment::Tell;
 use crate::experiment::features::Label;
@@ -26,11 +27,11 @@ use crate::metrics::{LEVEL, Proportion, clopper_pearson};
 use crate::{Error, Result};
 
 /// Budgets of MemGuard.
-const MEMGUARD: [f64; 2] = [0.3, 1.0];
+const MEMGUARD: [f64; 5] = crate::defence::memguard::EPSILONS;
 /// ε of DP-SGD.
 const DP_SGD: [f64; 4] = [1.0, 4.0, 8.0, 16.0];
 /// Weights of Olympus' adversarial loss.
-const OLYMPUS: [f64; 2] = [1.0, 10.0];
+const OLYMPUS: [f64; 3] = [0.1, 1.0, 10.0];
 
 /// Runs all of them; `tell` hears which.
 pub fn run(
@@ -153,7 +154,7 @@ impl Asked<'_> {
 
     fn attriguard(&self) -> Result<Vec<Defence>> {
         let attributes = Label::Attribute.of(&self.parts.target_train)?;
-        let training = Defender::default_training();
+        let training = NetworkTraining { seed: self.seed, ..Defender::default_training() };
         let own = Rows::new("attriguard", &self.four.target_members, self.width)?;
         let classes = attributes.classes();
         let defender = Defender::train(self.gpu, &training, &own, &attributes.values, classes)?;
@@ -194,6 +195,7 @@ impl Asked<'_> {
 
     /// Both models answer through MemGuard: the attacker knows the defence and has it on his shadow too.
     fn memguard(&self) -> Result<Vec<Defence>> {
+        let (Some(rest), Some(outsiders)) = (&self.rest, &self.parts.rest) else { return Ok(Vec::new()) };
         let answers = Four {
             target_members: self.answers(
                 &self.models.target,
@@ -221,38 +223,24 @@ impl Asked<'_> {
             |set: &Posteriors| -> Vec<f32> { set.iter().flat_map(|(row, _)| row.to_vec()).collect() };
         let mut settings = MemGuardSettings { seed: self.seed, ..MemGuardSettings::default() };
         settings.network.seed = self.seed;
-        // The defender's own non-members are the images of no part, or, where there are none, target-test itself.
-        let protect =
-            |model: &SideModel, members: &Posteriors, others: &Posteriors, outsiders: Option<&Vec<f32>>| {
-                let known = match (outsiders, &self.parts.rest) {
-                    (Some(features), Some(rest)) => values(&self.answers(model, features, rest)?),
-                    _ => values(others),
-                };
-                let inside = values(members);
-                let guard = MemGuard::train(
-                    self.gpu,
-                    &settings,
-                    &Rows::new("memguard", &inside, classes)?,
-                    &Rows::new("memguard", &known, classes)?,
-                )?;
-                let outside = values(others);
-                let members = guard.protect(&Rows::new("memguard", &inside, classes)?)?;
-                let others = guard.protect(&Rows::new("memguard", &outside, classes)?)?;
-                Ok::<_, Error>((guard, members, others))
-            };
-        let rest = self.rest.as_ref();
-        let (target, t_in, t_out) = protect(
-            &self.models.target,
-            &answers.target_members,
-            &answers.target_non_members,
-            rest.map(|r| &r[0]),
-        )?;
-        let (shadow, s_in, s_out) = protect(
-            &self.models.shadow,
-            &answers.shadow_members,
-            &answers.shadow_non_members,
-            rest.map(|r| &r[1]),
-        )?;
+        // The non-members that the defender knows are the images of no part.
+        let protect = |model: &SideModel, members: &Posteriors, others: &Posteriors, features: &[f32]| {
+            let (inside, outside) = (values(members), values(others));
+            let known = values(&self.answers(model, features, outsiders)?);
+            let guard = MemGuard::train(
+                self.gpu,
+                &settings,
+                &Rows::new("memguard", &inside, classes)?,
+                &Rows::new("memguard", &known, classes)?,
+            )?;
+            let members = guard.protect(&Rows::new("memguard", &inside, classes)?)?;
+            let others = guard.protect(&Rows::new("memguard", &outside, classes)?)?;
+            Ok::<_, Error>((guard, members, others))
+        };
+        let (target, t_in, t_out) =
+            protect(&self.models.target, &answers.target_members, &answers.target_non_members, &rest[0])?;
+        let (shadow, s_in, s_out) =
+            protect(&self.models.shadow, &answers.shadow_members, &answers.shadow_non_members, &rest[1])?;
         MEMGUARD
             .iter()
             .map(|&epsilon| {
@@ -269,12 +257,6 @@ impl Asked<'_> {
                 let mut entry = self.entry("memguard", "MemGuard", format!("budget {epsilon}"), accuracy);
                 entry.membership = self.membership(&released)?;
                 entry.notes.push("labels do not change, so label-only attacks see no difference".into());
-                if self.rest.is_none() {
-                    entry.notes.push(
-                        "the defence classifier learnt on the evaluated non-members: no others were left"
-                            .into(),
-                    );
-                }
                 Ok(entry)
             })
             .collect()
@@ -326,6 +308,7 @@ impl Asked<'_> {
         let mut entry =
             self.entry("adversarial-regularization", "Adversarial regularisation", setting, accuracy);
         entry.membership = self.membership(&answers)?;
+        entry.notes.push("of the head; the encoder was trained without it".into());
         Ok(Some(entry))
     }
 

@@ -19,10 +19,10 @@ mod summary;
 
 pub use config::{LeaksConfig, Scale, StageZero};
 pub use encoders::Method;
-pub use page::render;
+pub use page::{markdown, render};
 pub use presets::{PRESETS, preset};
 pub use results::{Baselines, Classes, Defence, LeaksResults, MembershipAttack, SCHEMA, Subject, Utility};
-pub use summary::{Comparison, Row, Summary};
+pub use summary::{AttributeRow, Comparison, Measured, Row, Summary};
 
 use crate::attack::blind::{self, BlindSettings};
 use crate::attack::probe::{ProbeKind, ProbeSettings, Rows, probe};
@@ -37,11 +37,13 @@ use crate::train::{CONFIG_FILE, Start};
 use crate::{Error, Result};
 use models::Models;
 use parts::{Parts, Side};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Instant;
 
+/// Raised whenever an attack, a defence or a control measures differently: older measurements are then made again.
+const MEASUREMENT: u32 = 1;
 const RESULTS: &str = "results.json";
 const PAGE: &str = "report.html";
 
@@ -77,6 +79,13 @@ pub fn run(gpu: &Gpu, config: &LeaksConfig, folder: &Path, tell: &mut dyn Tell) 
     }
     for &seed in &config.seeds {
         let parts = Parts::open(config, seed)?;
+        if parts.rest.is_none() && config.defence_seeds.contains(&seed) {
+            results.warnings.push(format!(
+                "Trial {seed}: the four parts leave no images of the pool. MemGuard, adversarial regularisation, early \
+                 stopping, the untrained control and the baselines with a head of their own need some and were left \
+                 out; a smaller --part leaves some."
+            ));
+        }
         let trial = Trial { gpu, config, folder, parts: &parts, seed };
         for method in encoders::methods(config, seed, parts.has_attribute()) {
             trial.subject(method, stage_zero.as_ref(), tell, &mut results)?;
@@ -228,14 +237,14 @@ impl Trial<'_> {
             && matches!(method, Method::Contrastive | Method::Supervised);
         let mut models = None;
         let path = here.join("subject.json");
-        let known = fetch::<Subject>(&path)?.filter(|subject| subject.encoders == hashes);
+        let known = kept::<Subject>(&path, &hashes)?;
         let subject = match known {
             Some(subject) => subject,
             None => {
                 tell.stage(&format!("measuring: seed {seed}, {method}"));
                 let opened = Models::open(gpu, config, folder, parts, (seed, method), tell)?;
                 let subject = self.measure(method, &opened, hashes.clone(), tell)?;
-                store(&path, &subject)?;
+                keep(&path, &subject, &hashes)?;
                 models = Some(opened);
                 subject
             }
@@ -243,9 +252,8 @@ impl Trial<'_> {
         results.subjects.push(subject);
         let path = here.join("defences.json");
         if defended {
-            let known = fetch::<(Vec<Defence>, [String; 2])>(&path)?.filter(|(_, of)| *of == hashes);
-            let found = match known {
-                Some((found, _)) => found,
+            let found = match kept::<Vec<Defence>>(&path, &hashes)? {
+                Some(found) => found,
                 None => {
                     tell.stage(&format!("defences: seed {seed}, {method}"));
                     let models = match models {
@@ -253,7 +261,7 @@ impl Trial<'_> {
                         None => Models::open(gpu, config, folder, parts, (seed, method), tell)?,
                     };
                     let found = defences::run(gpu, config, parts, (seed, method), &models, tell)?;
-                    store(&path, &(&found, &hashes))?;
+                    keep(&path, &found, &hashes)?;
                     found
                 }
             };
@@ -340,13 +348,14 @@ impl Trial<'_> {
     fn controls(&self, tell: &mut dyn Tell, results: &mut LeaksResults) -> Result<()> {
         let Trial { gpu, config, folder, parts, seed } = *self;
         let path = folder.join(format!("seed-{seed}")).join("blind.json");
-        let control = match fetch(&path)? {
+        let images = [parts.target_train.content_hash(), parts.target_test.content_hash()];
+        let control = match kept(&path, &images)? {
             Some(control) => control,
             None => {
                 tell.stage(&format!("control without a model: seed {seed}"));
                 let settings = BlindSettings::default();
                 let found = blind::control(gpu, &parts.target_train, &parts.target_test, &settings, seed)?;
-                store(&path, &found.control)?;
+                keep(&path, &found.control, &images)?;
                 found.control
             }
         };
@@ -359,13 +368,19 @@ impl Trial<'_> {
         if config.defence_seeds.contains(&seed) {
             let path = folder.join(format!("seed-{seed}")).join("baselines.json");
             let method = Method::Contrastive;
-            let found = match fetch(&path)? {
+            let encoders = results
+                .subjects
+                .iter()
+                .find(|subject| subject.seed == seed && subject.method == method)
+                .map(|subject| subject.encoders.clone())
+                .unwrap_or_default();
+            let found = match kept(&path, &encoders)? {
                 Some(found) => found,
                 None => {
                     tell.stage(&format!("EncoderMI's baselines: seed {seed}"));
                     let models = Models::open(gpu, config, folder, parts, (seed, method), tell)?;
                     let found = baselines::run(gpu, config, parts, &models, seed, tell)?;
-                    store(&path, &found)?;
+                    keep(&path, &found, &encoders)?;
                     found
                 }
             };
@@ -373,6 +388,30 @@ impl Trial<'_> {
         }
         Ok(())
     }
+}
+
+/// A measurement with what it was made of.
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    measurement: u32,
+    of: [String; 2],
+    found: T,
+}
+
+fn keep<T: Serialize>(path: &Path, found: &T, of: &[String; 2]) -> Result<()> {
+    store(path, &Kept { measurement: MEASUREMENT, of: of.clone(), found })
+}
+
+/// The measurement in `path`, if it was made of these files by these attacks.
+fn kept<T: DeserializeOwned>(path: &Path, of: &[String; 2]) -> Result<Option<T>> {
+    // Another measurement may have had another form.
+    let Some(value) = fetch::<serde_json::Value>(path)? else { return Ok(None) };
+    if value.get("measurement").and_then(serde_json::Value::as_u64) != Some(u64::from(MEASUREMENT)) {
+        return Ok(None);
+    }
+    let kept: Kept<T> = serde_json::from_value(value)
+        .map_err(|e| Error::data(path.display(), format!("{e}; delete the file to measure again")))?;
+    Ok(Some(kept).filter(|kept| kept.of == *of).map(|kept| kept.found))
 }
 
 fn store(path: &Path, value: &impl Serialize) -> Result<()> {

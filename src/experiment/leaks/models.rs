@@ -8,7 +8,7 @@ use crate::attack::probe::{Checkpoint, LinearHead, LinearSettings, Rows, linear_
 use crate::augment::Recipe;
 use crate::data::ImageSet;
 use crate::experiment::Tell;
-use crate::experiment::features::{Label, embeddings, plain};
+use crate::experiment::features::{Label, embeddings, flipped, plain};
 use crate::experiment::load::{Answer, Hints, Loaded, load};
 use crate::gpu::Gpu;
 use crate::nn::{EncoderFile, StateTensor};
@@ -21,6 +21,8 @@ const CLASSIFIER: &str = "classifier.safetensors";
 
 /// A model of one side.
 pub struct SideModel {
+    /// Seed of random flips while features are extracted, as the released code has them (artefact 5); none by default.
+    flips: Option<u64>,
     /// Answers with features.
     pub encoder: Loaded,
     /// Answers with logits.
@@ -46,13 +48,14 @@ impl SideModel {
         let size = config.encoder.size;
         let open = |path: &Path, answer| load(gpu, path, side.name(), size, &Hints::default(), answer);
         let encoder = open(&path, Answer::Features)?;
+        let flips = config.compat.then_some(2 * seed + u64::from(side == Side::Shadow));
         let (set, _) = parts.training(side);
         let labels = Label::Target.of(set)?;
         let (file, head, checkpoints) = if method == Method::Supervised {
             let head = head_of(&path)?;
             (path, head, Vec::new())
         } else {
-            let features = features(gpu, &encoder, set, tell)?;
+            let features = features(gpu, &encoder, set, flips, tell)?;
             let rows = Rows::new(&features, &labels.values, encoder.encoder.feature_dim(), labels.classes())?;
             let settings = LinearSettings::default();
             let checkpoints =
@@ -62,12 +65,12 @@ impl SideModel {
             (with_head(&path, &folder, &head)?, head, checkpoints)
         };
         let classifier = open(&file, Answer::Logits)?;
-        Ok(SideModel { encoder, classifier, head, checkpoints })
+        Ok(SideModel { flips, encoder, classifier, head, checkpoints })
     }
 
     /// Posteriors with the task's labels.
     pub fn posteriors(&self, gpu: &Gpu, set: &ImageSet, tell: &mut dyn Tell) -> Result<Posteriors> {
-        let logits = features(gpu, &self.classifier, set, tell)?;
+        let logits = features(gpu, &self.classifier, set, self.flips, tell)?;
         Posteriors::from_logits(
             self.classifier.encoder.feature_dim(),
             &logits,
@@ -81,7 +84,7 @@ impl SideModel {
     }
 
     pub fn features(&self, gpu: &Gpu, set: &ImageSet, tell: &mut dyn Tell) -> Result<Vec<f32>> {
-        features(gpu, &self.encoder, set, tell)
+        features(gpu, &self.encoder, set, self.flips, tell)
     }
 
     /// Features `[images, views, d]` of random views.
@@ -98,8 +101,18 @@ impl SideModel {
 }
 
 /// What a model answers about images as they are.
-pub fn features(gpu: &Gpu, loaded: &Loaded, set: &ImageSet, tell: &mut dyn Tell) -> Result<Vec<f32>> {
-    plain(gpu, loaded, set, &mut |what| tell.note(what))
+pub fn features(
+    gpu: &Gpu,
+    loaded: &Loaded,
+    set: &ImageSet,
+    flips: Option<u64>,
+    tell: &mut dyn Tell,
+) -> Result<Vec<f32>> {
+    let mut note = |what: &str| tell.note(what);
+    match flips {
+        None => plain(gpu, loaded, set, &mut note),
+        Some(seed) => flipped(gpu, loaded, set, seed, &mut note),
+    }
 }
 
 /// Both models of a method.

@@ -13,8 +13,7 @@ pub struct Row {
     pub seeds: Vec<u64>,
     pub task_accuracy: Trials,
     pub overfitting_gap: Trials,
-    /// Accuracy and TPR at 1 % FPR of the neural attack, the best of the metric attacks, and HopSkipJump. Which metric
-    /// is best is decided by the shadow's data alone, in each trial.
+    /// Every attack.
     pub membership: Vec<Measured>,
     /// Accuracies of the attribute attacks, the published one and the strongest adaptive one, by auxiliary set.
     pub attribute: Vec<AttributeRow>,
@@ -27,7 +26,8 @@ pub struct Measured {
     pub family: Family,
     pub accuracy: Trials,
     pub auc: Trials,
-    pub tpr_at_1_percent_fpr: Trials,
+    /// `None` where there are too few non-members to tell 1 % of them.
+    pub tpr_at_1_percent_fpr: Option<Trials>,
 }
 
 /// Attribute attacks over trials.
@@ -54,10 +54,16 @@ impl AttributeRow {
 /// A finding of the paper beside what was seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
+    /// e.g. `talos-task`.
+    pub id: &'static str,
     pub claim: String,
     pub seen: String,
+    /// What `seen` says, as shares: first method minus second, trial by trial.
+    pub difference: Trials,
     /// `None` where the intervals leave it open.
     pub agrees: Option<bool>,
+    /// Whether the claim is about the sign, and the mean difference has the other one.
+    pub other_sign: bool,
 }
 
 /// The whole, as tables show it.
@@ -76,7 +82,7 @@ impl Summary {
             }
         }
         let rows: Vec<Row> = methods.into_iter().filter_map(|method| row(results, method)).collect();
-        let comparisons = comparisons(results, &rows);
+        let comparisons = comparisons(results);
         Summary { rows, comparisons }
     }
 
@@ -116,7 +122,9 @@ fn membership(subjects: &[&Subject]) -> Vec<Measured> {
                 family: attack.family,
                 accuracy: number(|a| Some(a.metrics.accuracy.value))?,
                 auc: number(|a| Some(a.metrics.auc.value))?,
-                tpr_at_1_percent_fpr: number(|a| a.metrics.tpr_at(1e-2).map(|r| r.rate.value))?,
+                tpr_at_1_percent_fpr: number(|a| {
+                    a.metrics.tpr_at(1e-2).filter(|r| !r.unresolved).map(|r| r.rate.value)
+                }),
             })
         })
         .collect()
@@ -161,7 +169,7 @@ fn difference(
     Trials::new(&values, LEVEL)
 }
 
-fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
+fn comparisons(results: &LeaksResults) -> Vec<Comparison> {
     let headline = Method::Talos { lambda: results.config.lambda };
     let (contrastive, supervised) = (Method::Contrastive, Method::Supervised);
     let membership =
@@ -178,7 +186,7 @@ fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
     let task = |s: &Subject| Some(s.utility.target_test.value);
     let gap = |s: &Subject| Some(s.utility.overfitting_gap);
     let mut found = Vec::new();
-    let mut compare = |claim: &str, difference: Option<Trials>, wanted: Sign| {
+    let mut compare = |id: &'static str, claim: &str, difference: Option<Trials>, wanted: Sign| {
         let Some(d) = difference else { return };
         let interval = d.interval.map_or(String::from("one trial, no interval"), |i| {
             format!("95 % interval {:+.1} to {:+.1}", 100.0 * i.lower, 100.0 * i.upper)
@@ -186,49 +194,57 @@ fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
         let agrees = d.interval.and_then(|i| wanted.judge(i.lower, i.upper));
         let seen =
             format!("difference {:+.1} points ({interval}, {} trials)", 100.0 * d.mean, d.values.len());
-        found.push(Comparison { claim: claim.into(), seen, agrees });
+        let other_sign = wanted.differs(d.mean);
+        found.push(Comparison { id, claim: claim.into(), seen, difference: d, agrees, other_sign });
     };
     compare(
+        "membership",
         "Contrastive models are less vulnerable to membership inference than supervised ones (neural attack)",
         difference(results, (contrastive, supervised), membership),
         Sign::Below,
     );
     compare(
+        "gap",
         "Contrastive models overfit less: train minus test accuracy",
         difference(results, (contrastive, supervised), gap),
         Sign::Below,
     );
     compare(
+        "attribute",
         "Contrastive models are more vulnerable to attribute inference (published network)",
         difference(results, (contrastive, supervised), attribute),
         Sign::Above,
     );
     compare(
+        "attribute-logistic",
         "The same with logistic regression as the attacker",
         difference(results, (contrastive, supervised), adaptive),
         Sign::Above,
     );
     compare(
+        "talos-attribute",
         "Talos lowers attribute inference (published network)",
         difference(results, (headline, contrastive), attribute),
         Sign::Below,
     );
     compare(
+        "talos-attribute-logistic",
         "Talos lowers attribute inference by logistic regression too",
         difference(results, (headline, contrastive), adaptive),
         Sign::Below,
     );
     compare(
-        "Talos keeps the task accuracy within 3 points",
+        "talos-task",
+        "Talos costs at most 3 points of task accuracy",
         difference(results, (headline, contrastive), task),
-        Sign::Within(0.03),
+        Sign::AtLeast(-0.03),
     );
     compare(
-        "Talos keeps membership privacy: the neural attack changes by less than 3 points",
+        "talos-membership",
+        "Talos keeps membership privacy: the neural attack gains at most 3 points",
         difference(results, (headline, contrastive), membership),
-        Sign::Within(0.03),
+        Sign::AtMost(0.03),
     );
-    let _ = rows;
     found
 }
 
@@ -237,11 +253,20 @@ fn comparisons(results: &LeaksResults, rows: &[Row]) -> Vec<Comparison> {
 enum Sign {
     Below,
     Above,
-    /// Not larger than this in either direction.
-    Within(f64),
+    AtLeast(f64),
+    AtMost(f64),
 }
 
 impl Sign {
+    /// Whether a difference points the other way.
+    fn differs(self, difference: f64) -> bool {
+        match self {
+            Sign::Below => difference > 0.0,
+            Sign::Above => difference < 0.0,
+            Sign::AtLeast(_) | Sign::AtMost(_) => false,
+        }
+    }
+
     /// Whether an interval of the difference agrees; `None` where it leaves it open.
     fn judge(self, lower: f64, upper: f64) -> Option<bool> {
         match self {
@@ -249,8 +274,10 @@ impl Sign {
             Sign::Below if lower > 0.0 => Some(false),
             Sign::Above if lower > 0.0 => Some(true),
             Sign::Above if upper < 0.0 => Some(false),
-            Sign::Within(most) if lower >= -most && upper <= most => Some(true),
-            Sign::Within(most) if upper < -most || lower > most => Some(false),
+            Sign::AtLeast(least) if lower >= least => Some(true),
+            Sign::AtLeast(least) if upper < least => Some(false),
+            Sign::AtMost(most) if upper <= most => Some(true),
+            Sign::AtMost(most) if lower > most => Some(false),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use crate::experiment::features::{Label, plain};
 use crate::experiment::load::Loaded;
 use crate::experiment::report::{Attack, Citation, Cost, Results, Stage};
 use crate::gpu::Gpu;
+use crate::metrics::MembershipResult;
 use crate::{Error, Result};
 use serde_json::json;
 use std::time::Instant;
@@ -81,9 +82,7 @@ pub fn audit(gpu: &Gpu, asked: &MembershipAudit, tell: &mut dyn Tell) -> Result<
             results.cost.push(Cost { what, value: queries, unit: "queries".into() });
         }
         results.warnings.extend(one.warnings.iter().map(|w| format!("{}: {w}", one.title)));
-        // Identifiers of the report's score table live as long as the program.
-        let id = ID.iter().copied().find(|id| *id == one.id).unwrap_or("attack");
-        scores.push((id, one.result));
+        scores.push((one.id.clone(), named(&one.result, sets)?));
         results.attacks.push(attack);
     }
     tell.stage("control without a model");
@@ -111,9 +110,22 @@ pub fn audit(gpu: &Gpu, asked: &MembershipAudit, tell: &mut dyn Tell) -> Result<
     Ok(Finding { results, scores })
 }
 
-/// Every attack's identifier.
-const ID: [&str; 7] =
-    ["neural", "correctness", "confidence", "entropy", "modified-entropy", "hop-skip-jump", "translations"];
+/// The result with the images' own names behind their places.
+fn named(result: &MembershipResult, sets: &Sets) -> Result<MembershipResult> {
+    let name = |(id, &member): (&String, &bool)| {
+        let set = if member { &sets.members } else { &sets.non_members };
+        let place = id.rsplit('/').next().and_then(|place| place.parse::<usize>().ok());
+        let image = place.and_then(|place| set.ids.get(place));
+        image.map_or_else(|| id.clone(), |image| format!("{id}/{image}"))
+    };
+    let ids = result.ids().iter().zip(result.members()).map(name).collect();
+    MembershipResult::new(
+        result.scores().to_vec(),
+        result.members().to_vec(),
+        result.decisions().to_vec(),
+        ids,
+    )
+}
 
 fn posteriors(gpu: &Gpu, model: &Loaded, set: &ImageSet, tell: &mut dyn Tell) -> Result<Posteriors> {
     let labels = Label::Target.of(set)?;

@@ -94,8 +94,8 @@ impl Found {
     }
 }
 
-/// Queries of a submit.
-const QUERIES: usize = 256;
+/// Queries of a submit: a few stragglers need not pay for a full one.
+const QUERIES: [usize; 3] = [32, 128, 512];
 /// Images that serve as starts of HopSkipJump.
 const STARTS: usize = 64;
 
@@ -149,12 +149,9 @@ impl MembershipSettings {
     ) -> Result<Vec<Found>> {
         let shadow_sets = [four.shadow_members, four.shadow_non_members];
         let target_sets = [four.target_members, four.target_non_members];
-        let shadow = Answers::ask(gpu, self, shadow, shadow_sets, (seed, 0), tell)?;
-        let target = Answers::ask(gpu, self, target, target_sets, (seed, 2), tell)?;
-        let ids = |members: &[bool]| -> Vec<String> {
-            let role = |member: bool| if member { "member" } else { "non-member" };
-            members.iter().enumerate().map(|(i, &member)| format!("{}/{i}", role(member))).collect()
-        };
+        let starts = four.shadow_non_members;
+        let shadow = Answers::ask(gpu, self, shadow, shadow_sets, starts, (seed, 0), tell)?;
+        let target = Answers::ask(gpu, self, target, target_sets, starts, (seed, 2), tell)?;
         let found = |id: &str, title: &str, explanation: &str, result| Found {
             id: id.into(),
             title: title.into(),
@@ -169,7 +166,7 @@ impl MembershipSettings {
         let (result, tau) = distance_attack(
             Scored { scores: &shadow.distances, members: &shadow.attacked },
             Scored { scores: &target.distances, members: &target.attacked },
-            ids(&target.attacked),
+            target.attacked_ids.clone(),
             &self.distance(seed),
         )?;
         let boundary = Found {
@@ -189,7 +186,7 @@ impl MembershipSettings {
             gpu,
             Rows { bits: &shadow.bits, members: &shadow.members },
             Rows { bits: &target.bits, members: &target.members },
-            ids(&target.members),
+            target.ids.clone(),
             &settings,
         )?;
         let moved = Found {
@@ -210,11 +207,13 @@ struct Answers {
     /// Distances of the attacked images and which of them are members.
     distances: Vec<f64>,
     attacked: Vec<bool>,
+    attacked_ids: Vec<String>,
     /// Mean queries of an attacked image.
     queries: f64,
     /// Right labels of translations of all images, and which of them are members.
     bits: Vec<bool>,
     members: Vec<bool>,
+    ids: Vec<String>,
 }
 
 impl Answers {
@@ -223,11 +222,12 @@ impl Answers {
         settings: &MembershipSettings,
         model: &Loaded,
         sets: [&ImageSet; 2],
+        starts: &ImageSet,
         (seed, number): (u64, u32),
         tell: &mut dyn Tell,
     ) -> Result<Answers> {
         let pixels = PixelInput::new(gpu, &model.encoder, model.normalization)?;
-        let decide = GraphModel::new(gpu, pixels.image(), &[QUERIES], &|graph, recording, x| {
+        let decide = GraphModel::new(gpu, pixels.image(), &QUERIES, &|graph, recording, x| {
             pixels.trace(graph, recording, x)
         })?;
         let choice = settings.distance(seed);
@@ -236,10 +236,16 @@ impl Answers {
         let mut answers = Answers {
             distances: Vec::new(),
             attacked: Vec::new(),
+            attacked_ids: Vec::new(),
             queries: 0.0,
             bits: Vec::new(),
             members: Vec::new(),
+            ids: Vec::new(),
         };
+        let id = |member: bool, i: usize| format!("{}/{i}", if member { "member" } else { "non-member" });
+        // The same starts for every image: who is a member must not enter through them.
+        let pool: Vec<usize> = (0..starts.len().min(STARTS)).collect();
+        let starts = values(starts, &pool);
         for (side, set) in sets.into_iter().enumerate() {
             let member = side == 0;
             let number = number + side as u32;
@@ -250,9 +256,6 @@ impl Answers {
             );
             let chosen = choice.choose(number, set.len());
             let (images, truth) = (values(set, &chosen), labels(set, &chosen)?);
-            // Starts are images of the attacker: of the other set, which is as much his.
-            let pool: Vec<usize> = (0..sets[1 - side].len().min(STARTS)).collect();
-            let starts = values(sets[1 - side], &pool);
             let numbers: Vec<u32> = chosen.iter().map(|&i| number << 24 | i as u32).collect();
             let targets = Targets { images: &images, labels: &truth, numbers: &numbers, auxiliary: &starts };
             for found in hop_skip_jump(gpu, &decide, &targets, &settings)? {
@@ -267,6 +270,8 @@ impl Answers {
             let bits = correctness(gpu, &decide, &values(set, &all), &labels(set, &all)?, &translations(1))?;
             answers.bits.extend(bits);
             answers.members.extend(vec![member; set.len()]);
+            answers.ids.extend(all.iter().map(|&i| id(member, i)));
+            answers.attacked_ids.extend(chosen.iter().map(|&i| id(member, i)));
         }
         answers.queries /= answers.attacked.len().max(1) as f64;
         Ok(answers)

@@ -3,7 +3,7 @@
 use super::format::{count, escape, percent};
 use super::html_parts as parts;
 use super::images::is_inline_image;
-use super::schema::{Results, SampleImage};
+use super::schema::{Citation, Results, SampleImage};
 use super::svg;
 use super::verdict::{Verdict, VerdictKind};
 
@@ -26,16 +26,23 @@ pub fn render_html(results: &Results) -> String {
         citations(results),
         footer(results),
     ];
+    document(&results.title, "", &sections)
+}
+
+/// A whole page with the style of all pages and some `style` of its own; empty sections leave nothing behind.
+pub fn document(title: &str, style: &str, sections: &[String]) -> String {
+    let sections: Vec<&str> = sections.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n\
          <body>\n<main>\n{}\n</main>\n</body>\n</html>\n",
-        escape(&results.title),
-        sections.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join("\n")
+        escape(title),
+        sections.join("\n")
     )
 }
 
-fn section(id: &str, title: &str, body: &str) -> String {
+/// A section with a heading; empty without a body.
+pub fn section(id: &str, title: &str, body: &str) -> String {
     if body.is_empty() {
         String::new()
     } else {
@@ -305,8 +312,12 @@ fn citations(results: &Results) -> String {
     if results.citation.is_empty() {
         return String::new();
     }
-    let items: String = results
-        .citation
+    section("citations", "Sources", &format!("<ul>{}</ul>", sources(&results.citation)))
+}
+
+/// List items.
+pub fn sources(citations: &[Citation]) -> String {
+    citations
         .iter()
         .map(|c| {
             let identifier = c.identifier.as_deref().map_or(String::new(), |i| format!(", {}", escape(i)));
@@ -318,8 +329,7 @@ fn citations(results: &Results) -> String {
                 escape(&c.venue)
             )
         })
-        .collect();
-    section("citations", "Sources", &format!("<ul>{items}</ul>"))
+        .collect()
 }
 
 fn footer(results: &Results) -> String {

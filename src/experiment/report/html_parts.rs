@@ -147,7 +147,8 @@ pub fn table(caption: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
     )
 }
 
-fn with_interval(value: f64, interval: &Interval, format: fn(f64) -> String) -> String {
+/// A number with its interval below it, where that is all of a cell.
+pub fn with_interval(value: f64, interval: &Interval, format: fn(f64) -> String) -> String {
     format!(r#"{}<span class="interval">{}</span>"#, format(value), interval_cell(interval, format))
 }
 

@@ -7,14 +7,16 @@
 //! `schema` holds the data, `verdict` the judgement, `svg` the figures, `html` the page (with `html_parts` for
 //! its tables). The page is one file without scripts and without anything loaded from elsewhere.
 
-mod format;
-mod html;
-mod html_parts;
+// The page of other experiments is made of the same parts.
+pub(in crate::experiment) mod format;
+pub(in crate::experiment) mod html;
+pub(in crate::experiment) mod html_parts;
 mod images;
 mod schema;
-mod svg;
+pub(in crate::experiment) mod svg;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use format::{decimal, escape, interval_cell, interval_text, percent};
@@ -115,7 +117,8 @@ pub fn from_json(text: &str, place: &str) -> Result<Results> {
     serde_json::from_value(value).map_err(|e| Error::data(place, format!("not a results file: {e}")))
 }
 
-/// Table with one row per sample: id, membership (1 or 0), and a score and a decision column per attack.
+/// Table with one row per sample: id, membership (1 or 0), and a score and a decision column per attack. Attacks that
+/// judged only some of the samples leave cells empty.
 fn scores_csv(scores: &[(&str, &MembershipResult)]) -> Result<Vec<u8>> {
     let broken = |e: csv::Error| Error::data(SCORES_FILE, e);
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -124,20 +127,33 @@ fn scores_csv(scores: &[(&str, &MembershipResult)]) -> Result<Vec<u8>> {
         header.extend([format!("{attack}_score"), format!("{attack}_decision")]);
     }
     writer.write_record(&header).map_err(broken)?;
-    if let Some((first_name, first)) = scores.first() {
-        for (name, other) in &scores[1..] {
-            if other.ids() != first.ids() || other.members() != first.members() {
+    let flag = |b: bool| u8::from(b).to_string();
+    // The attack that judged most samples gives their order.
+    let longest = scores.iter().rev().max_by_key(|(_, result)| result.count());
+    if let Some((first_name, first)) = longest {
+        let mut columns = Vec::new();
+        for (name, other) in scores {
+            let places: BTreeMap<&str, usize> =
+                other.ids().iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+            let known = |(i, id): (usize, &String)| {
+                places.get(id.as_str()).is_none_or(|&j| other.members()[j] == first.members()[i])
+            };
+            let agree = first.ids().iter().enumerate().all(known);
+            let found = first.ids().iter().filter(|id| places.contains_key(id.as_str())).count();
+            if !agree || found != other.count() {
                 return Err(Error::shape(format!(
-                    "{SCORES_FILE}: attacks '{first_name}' and '{name}' are about different samples, or the same \
-                     in another order"
+                    "{SCORES_FILE}: attacks '{first_name}' and '{name}' are about different samples"
                 )));
             }
+            columns.push((places, other));
         }
-        for i in 0..first.count() {
-            let flag = |b: bool| u8::from(b).to_string();
-            let mut row = vec![first.ids()[i].clone(), flag(first.members()[i])];
-            for (_, result) in scores {
-                row.extend([result.scores()[i].to_string(), flag(result.decisions()[i])]);
+        for (i, id) in first.ids().iter().enumerate() {
+            let mut row = vec![id.clone(), flag(first.members()[i])];
+            for (places, result) in &columns {
+                match places.get(id.as_str()) {
+                    Some(&j) => row.extend([result.scores()[j].to_string(), flag(result.decisions()[j])]),
+                    None => row.extend([String::new(), String::new()]),
+                }
             }
             writer.write_record(&row).map_err(broken)?;
         }

@@ -7,21 +7,22 @@ use super::format::{count, escape, interval_text, percent};
 use super::schema::{Attack, EncoderSummary, HistogramFigure};
 use crate::metrics::{Control, Interval};
 
-const WIDTH: f64 = 460.0;
+/// Width of a figure in its own units.
+pub const WIDTH: f64 = 460.0;
 /// Number of series styles in the style sheet.
-const STYLES: usize = 6;
+pub const STYLES: usize = 6;
 
 /// Scale of one axis: from data to pixels.
-struct Axis {
+pub struct Axis {
     low: f64,
     high: f64,
     log: bool,
-    start: f64,
-    end: f64,
+    pub start: f64,
+    pub end: f64,
 }
 
 impl Axis {
-    fn at(&self, value: f64) -> f64 {
+    pub fn at(&self, value: f64) -> f64 {
         let share = if self.log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -31,10 +32,11 @@ impl Axis {
     }
 }
 
-struct Plot {
-    x: Axis,
-    y: Axis,
-    body: String,
+/// A figure while it is drawn.
+pub struct Plot {
+    pub x: Axis,
+    pub y: Axis,
+    pub body: String,
     height: f64,
 }
 
@@ -44,7 +46,7 @@ macro_rules! put {
 }
 
 impl Plot {
-    fn new(height: f64, x: (f64, f64), y: (f64, f64), log: bool) -> Plot {
+    pub fn new(height: f64, x: (f64, f64), y: (f64, f64), log: bool) -> Plot {
         Plot {
             x: Axis { low: x.0, high: x.1, log, start: 62.0, end: WIDTH - 14.0 },
             y: Axis { low: y.0, high: y.1, log, start: height - 52.0, end: 14.0 },
@@ -53,7 +55,7 @@ impl Plot {
         }
     }
 
-    fn x_ticks(&mut self, ticks: &[(f64, String)], label: &str) {
+    pub fn x_ticks(&mut self, ticks: &[(f64, String)], label: &str) {
         let (top, bottom) = (self.y.end, self.y.start);
         for (value, text) in ticks {
             let x = self.x.at(*value);
@@ -74,7 +76,7 @@ impl Plot {
         );
     }
 
-    fn y_ticks(&mut self, ticks: &[(f64, String)], label: &str) {
+    pub fn y_ticks(&mut self, ticks: &[(f64, String)], label: &str) {
         let (left, right) = (self.x.start, self.x.end);
         for (value, text) in ticks {
             let y = self.y.at(*value);
@@ -95,7 +97,7 @@ impl Plot {
         );
     }
 
-    fn finish(self, title: &str) -> String {
+    pub fn finish(self, title: &str) -> String {
         let title = escape(title);
         format!(
             r#"<svg viewBox="0 0 {WIDTH} {}" role="img" aria-label="{title}"><title>{title}</title>{}</svg>"#,
@@ -112,7 +114,7 @@ fn share_tick(value: f64) -> (f64, String) {
 }
 
 /// Round tick values that cover [low, high], about `wanted` of them.
-fn linear_ticks(low: f64, high: f64, wanted: f64) -> Vec<(f64, String)> {
+pub fn linear_ticks(low: f64, high: f64, wanted: f64) -> Vec<(f64, String)> {
     let raw = (high - low) / wanted;
     if !(raw > 0.0 && raw.is_finite()) {
         return Vec::new();
