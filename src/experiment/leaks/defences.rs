@@ -3,7 +3,7 @@
 use super::attribute::on_rows;
 use super::config::LeaksConfig;
 use super::encoders::Method;
-use super::models::{Models, SideModel};
+use super::models::{Models, SideModel, accuracy};
 use super::parts::Parts;
 use super::results::{Defence, MembershipAttack};
 use crate::attack::membership::{Four, Posteriors};
@@ -22,8 +22,8 @@ use crate::defence::olympus::{Olympus, OlympusData, OlympusSettings};
 use crate::experiment::Tell;
 use crate::experiment::features::Label;
 use crate::gpu::Gpu;
+use crate::metrics::Proportion;
 use crate::metrics::accountant::DpStatement;
-use crate::metrics::{LEVEL, Proportion, clopper_pearson};
 use crate::{Error, Result};
 
 /// Budgets of MemGuard.
@@ -385,17 +385,5 @@ impl Asked<'_> {
         let mut found = vec![settings.neural_attack(self.gpu, answers, self.seed)?];
         found.extend(settings.metric_attacks(answers)?);
         Ok(found.into_iter().map(|found| MembershipAttack::new(found, self.seed)).collect())
-    }
-}
-
-/// Share of right answers.
-pub fn accuracy(posteriors: &Posteriors) -> Proportion {
-    let right = posteriors.correct().into_iter().filter(|&c| c).count() as u64;
-    let trials = posteriors.len().max(1) as u64;
-    Proportion {
-        value: right as f64 / trials as f64,
-        interval: clopper_pearson(right, trials, LEVEL),
-        successes: right,
-        trials,
     }
 }

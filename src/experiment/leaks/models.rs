@@ -11,6 +11,7 @@ use crate::experiment::Tell;
 use crate::experiment::features::{Label, embeddings, flipped, plain};
 use crate::experiment::load::{Answer, Hints, Loaded, load};
 use crate::gpu::Gpu;
+use crate::metrics::{LEVEL, Proportion, clopper_pearson};
 use crate::nn::{EncoderFile, StateTensor};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -183,4 +184,16 @@ fn with_head(encoder: &Path, folder: &Path, head: &LinearHead) -> Result<PathBuf
     let path = folder.join(CLASSIFIER);
     EncoderFile::write(&path, state, &metadata)?;
     Ok(path)
+}
+
+/// Share of right answers.
+pub fn accuracy(posteriors: &Posteriors) -> Proportion {
+    let right = posteriors.correct().into_iter().filter(|&c| c).count() as u64;
+    let trials = posteriors.len().max(1) as u64;
+    Proportion {
+        value: right as f64 / trials as f64,
+        interval: clopper_pearson(right, trials, LEVEL),
+        successes: right,
+        trials,
+    }
 }

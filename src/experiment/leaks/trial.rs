@@ -4,7 +4,7 @@ use super::baselines;
 use super::config::LeaksConfig;
 use super::encoders::{self, Method};
 use super::kept::{keep, kept};
-use super::models::Models;
+use super::models::{Models, accuracy};
 use super::parts::{Parts, Side};
 use super::results::{Defence, LeaksResults, MembershipAttack, Subject, Utility};
 use super::{attribute, defences};
@@ -128,7 +128,7 @@ impl Trial<'_> {
         tell: &mut dyn Tell,
     ) -> Result<Utility> {
         let Trial { gpu, parts, seed, .. } = *self;
-        let four = posteriors.try_map(|set| Ok(defences::accuracy(set)))?;
+        let four = posteriors.try_map(|set| Ok(accuracy(set)))?;
         let target = &models.target;
         let (train, test) = (
             target.features(gpu, &parts.target_train, tell)?,
@@ -148,7 +148,7 @@ impl Trial<'_> {
             .iter()
             .map(|checkpoint| {
                 let share = |features, set| -> Result<f64> {
-                    Ok(defences::accuracy(&target.posteriors_of(&checkpoint.head, features, set)?).value)
+                    Ok(accuracy(&target.posteriors_of(&checkpoint.head, features, set)?).value)
                 };
                 Ok(EpochAccuracy {
                     epoch: checkpoint.epoch,
