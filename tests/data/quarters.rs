@@ -155,3 +155,36 @@ fn another_size_and_compression_are_near_other_pictures_are_not() {
     assert_ne!(open(&png).pixels, open(&jpg).pixels);
     assert_eq!(near_duplicates(&open(&png), &open(&jpg)), 1);
 }
+
+#[test]
+fn unique_keeps_the_first_of_equal_images_before_anything_is_drawn() {
+    let folder = tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("a")).unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (seed, name) in [(1, "a/1.png"), (2, "a/2.png"), (3, "a/3.png"), (4, "b/4.png")] {
+        write_picture(&path(name), 16, 16, seed);
+    }
+    std::fs::copy(path("a/2.png"), path("b/5.png")).unwrap();
+    std::fs::copy(path("a/1.png"), path("a/9.png")).unwrap();
+    let spec = format!("folder:{}", folder.path().display());
+    let all = data::open(&spec).unwrap();
+    assert_eq!(all.len(), 6);
+    let unique = data::open(&format!("{spec}#unique=true")).unwrap();
+    let names = |set: &ImageSet| -> Vec<String> {
+        set.ids.iter().map(|id| id.rsplit('/').next().unwrap_or_default().to_string()).collect()
+    };
+    assert_eq!(names(&unique), ["1.png", "2.png", "3.png", "4.png"]);
+    assert!(
+        unique.notes.iter().any(|note| note.starts_with("2 images have the pixels")),
+        "{:?}",
+        unique.notes
+    );
+    // The shuffle is one of four images, and takes what a shuffle of the kept ones would.
+    let drawn = data::open(&format!("{spec}#unique=true,shuffle=3,take=0..4")).unwrap();
+    let mut sorted = names(&drawn);
+    sorted.sort();
+    assert_eq!(sorted, names(&unique));
+    assert_refused(data::open(&format!("{spec}#unique=true,take=0..5")), &["5", "4"]);
+    assert_refused(data::open(&format!("{spec}#unique=yes")), &["true", "false"]);
+}
