@@ -6,8 +6,23 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Raised whenever an attack, a defence or a control measures differently: older measurements are then made again.
-const MEASUREMENT: u32 = 1;
+/// What is kept, with a number that is raised whenever it is measured differently: older files are then made again.
+#[derive(Clone, Copy)]
+pub enum Measurement {
+    Subject,
+    Defences,
+    Blind,
+    Baselines,
+}
+
+impl Measurement {
+    fn version(self) -> u32 {
+        match self {
+            Measurement::Subject | Measurement::Blind | Measurement::Baselines => 1,
+            Measurement::Defences => 2,
+        }
+    }
+}
 
 /// A measurement with what it was made of.
 #[derive(Serialize, Deserialize)]
@@ -18,15 +33,15 @@ struct Kept<T> {
 }
 
 /// Writes a measurement that was made of the files or images with these hashes.
-pub fn keep<T: Serialize>(path: &Path, found: &T, of: &[String; 2]) -> Result<()> {
-    store(path, &Kept { measurement: MEASUREMENT, of: of.clone(), found })
+pub fn keep<T: Serialize>(path: &Path, what: Measurement, found: &T, of: &[String; 2]) -> Result<()> {
+    store(path, &Kept { measurement: what.version(), of: of.clone(), found })
 }
 
 /// The measurement in `path`, if it was made of these files by these attacks.
-pub fn kept<T: DeserializeOwned>(path: &Path, of: &[String; 2]) -> Result<Option<T>> {
+pub fn kept<T: DeserializeOwned>(path: &Path, what: Measurement, of: &[String; 2]) -> Result<Option<T>> {
     // Another measurement may have had another form.
     let Some(value) = fetch::<serde_json::Value>(path)? else { return Ok(None) };
-    if value.get("measurement").and_then(serde_json::Value::as_u64) != Some(u64::from(MEASUREMENT)) {
+    if value.get("measurement").and_then(serde_json::Value::as_u64) != Some(u64::from(what.version())) {
         return Ok(None);
     }
     let kept: Kept<T> = serde_json::from_value(value)

@@ -3,7 +3,7 @@
 use super::baselines;
 use super::config::LeaksConfig;
 use super::encoders::{self, Method};
-use super::kept::{keep, kept};
+use super::kept::{Measurement, keep, kept};
 use super::models::{Models, accuracy};
 use super::parts::{Parts, Side};
 use super::results::{Defence, LeaksResults, MembershipAttack, Subject, Utility};
@@ -62,14 +62,14 @@ impl Trial<'_> {
             && matches!(method, Method::Contrastive | Method::Supervised);
         let mut models = None;
         let path = here.join("subject.json");
-        let known = kept::<Subject>(&path, &hashes)?;
+        let known = kept::<Subject>(&path, Measurement::Subject, &hashes)?;
         let subject = match known {
             Some(subject) => subject,
             None => {
                 tell.stage(&format!("measuring: seed {seed}, {method}"));
                 let opened = Models::open(gpu, config, folder, parts, (seed, method), tell)?;
                 let subject = self.measure(method, &opened, hashes.clone(), tell)?;
-                keep(&path, &subject, &hashes)?;
+                keep(&path, Measurement::Subject, &subject, &hashes)?;
                 models = Some(opened);
                 subject
             }
@@ -77,7 +77,7 @@ impl Trial<'_> {
         results.subjects.push(subject);
         let path = here.join("defences.json");
         if defended {
-            let found = match kept::<Vec<Defence>>(&path, &hashes)? {
+            let found = match kept::<Vec<Defence>>(&path, Measurement::Defences, &hashes)? {
                 Some(found) => found,
                 None => {
                     tell.stage(&format!("defences: seed {seed}, {method}"));
@@ -86,7 +86,7 @@ impl Trial<'_> {
                         None => Models::open(gpu, config, folder, parts, (seed, method), tell)?,
                     };
                     let found = defences::run(gpu, config, parts, (seed, method), &models, tell)?;
-                    keep(&path, &found, &hashes)?;
+                    keep(&path, Measurement::Defences, &found, &hashes)?;
                     found
                 }
             };
@@ -174,13 +174,13 @@ impl Trial<'_> {
         let Trial { gpu, config, folder, parts, seed } = *self;
         let path = folder.join(format!("seed-{seed}")).join("blind.json");
         let images = [parts.target_train.content_hash(), parts.target_test.content_hash()];
-        let control = match kept(&path, &images)? {
+        let control = match kept(&path, Measurement::Blind, &images)? {
             Some(control) => control,
             None => {
                 tell.stage(&format!("control without a model: seed {seed}"));
                 let settings = BlindSettings::default();
                 let found = blind::control(gpu, &parts.target_train, &parts.target_test, &settings, seed)?;
-                keep(&path, &found.control, &images)?;
+                keep(&path, Measurement::Blind, &found.control, &images)?;
                 found.control
             }
         };
@@ -199,13 +199,13 @@ impl Trial<'_> {
                 .find(|subject| subject.seed == seed && subject.method == method)
                 .map(|subject| subject.encoders.clone())
                 .unwrap_or_default();
-            let found = match kept(&path, &encoders)? {
+            let found = match kept(&path, Measurement::Baselines, &encoders)? {
                 Some(found) => found,
                 None => {
                     tell.stage(&format!("EncoderMI's baselines: seed {seed}"));
                     let models = Models::open(gpu, config, folder, parts, (seed, method), tell)?;
                     let found = baselines::run(gpu, config, parts, &models, seed, tell)?;
-                    keep(&path, &found, &encoders)?;
+                    keep(&path, Measurement::Baselines, &found, &encoders)?;
                     found
                 }
             };
