@@ -73,10 +73,10 @@ fn the_experiment_runs_stops_and_goes_on() {
             ids,
             [
                 "neural",
-                "correctness",
-                "confidence",
-                "entropy",
-                "modified-entropy",
+                "metric-correctness",
+                "metric-confidence",
+                "metric-entropy",
+                "metric-modified-entropy",
                 "hop-skip-jump",
                 "translations"
             ]

@@ -25,11 +25,14 @@ fn unknown_names_are_answered_with_the_nearest() {
     assert_usage("places365:x#scenes=4", &["places365: knows subset, per-scene, subset-seed, list, size"]);
     assert_usage(
         "mnist:x#prt=train",
-        &["unknown option \"prt\"", "part, size, shuffle, take", "did you mean \"part\""],
+        &["unknown option \"prt\"", "part, size, unique, shuffle, take", "did you mean \"part\""],
     );
     assert_usage("mnist:x#part=tets", &["part=train|test|all", "\"tets\"", "did you mean \"test\""]);
     assert_usage("synthetic-faces:counts=4", &["did you mean \"count\""]);
-    assert_usage("tensor:x#target=y", &["unknown option \"target\"", "tensor: knows size, shuffle, take"]);
+    assert_usage(
+        "tensor:x#target=y",
+        &["unknown option \"target\"", "tensor: knows size, unique, shuffle, take"],
+    );
     assert_usage("folder:x#alpha=black", &["alpha=white|drop", "\"black\""]);
 }
 
