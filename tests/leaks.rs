@@ -4,7 +4,9 @@ mod common;
 use common::gpu::gpu;
 use contraleak::Error;
 use contraleak::experiment::Tell;
-use contraleak::experiment::leaks::{self, LeaksConfig, Method, PRESETS, Scale, Summary, preset};
+use contraleak::experiment::leaks::{
+    self, LeaksConfig, LeaksResults, Method, PRESETS, Scale, Summary, preset,
+};
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -143,12 +145,11 @@ fn the_experiment_runs_stops_and_goes_on() {
     let mut third = listener(None);
     let again = leaks::run(gpu(), &config, &out, &mut third).unwrap();
     assert_eq!(third.stages, Vec::<String>::new());
-    assert_eq!(
-        (again.subjects, again.defences, again.baselines),
-        (results.subjects.clone(), results.defences.clone(), results.baselines.clone())
-    );
+    // As they stand in files: the answers image by image are not kept.
+    let kept = |r: &LeaksResults| serde_json::to_string(&(&r.subjects, &r.defences, &r.baselines)).unwrap();
+    assert!(kept(&again) == kept(&results), "the second time tells other numbers");
     assert!(leaks::is_here(&out));
-    assert_eq!(leaks::rerender(&out).unwrap().subjects, results.subjects);
+    assert!(kept(&leaks::rerender(&out).unwrap()) == kept(&results), "rendering again changed numbers");
 
     // Another experiment does not mix with it.
     let other = LeaksConfig { epochs: 2, ..config };
