@@ -2,20 +2,20 @@
 //! and every parameter's gradient of one training step.
 
 mod common;
+use common::Golden;
 use common::gpu::gpu;
-use common::{Golden, fill, probe};
 use contraleak::gpu::{Buffer, Program, Recording};
 use contraleak::graph::ops::NtXent;
 use contraleak::graph::{Form, Graph, Memory, ParameterSet, Role, Value};
 use contraleak::kernels::Shape;
 use contraleak::kernels::elementwise::Unary;
-use contraleak::nn::{Architecture, Linear, LinearInit, Mode, Names, ResNet, Stem, Tracer};
+use contraleak::nn::{Architecture, Backbone, Linear, LinearInit, Mode, Names, Stem, Tracer};
 use std::collections::BTreeMap;
 
 /// An encoder with its head and the weights that golden/README.md prescribes, on the GPU.
 struct Network {
     parameters: ParameterSet,
-    encoder: ResNet,
+    encoder: Backbone,
     /// Linear(d, 512), ReLU, Linear(512, 128), the head of the reference values.
     head: [Linear; 2],
     trained: Buffer,
@@ -23,10 +23,12 @@ struct Network {
 }
 
 impl Network {
-    fn new(architecture: Architecture, stem: Stem) -> Network {
+    fn new(golden: &Golden, architecture: Architecture, stem: Stem, side: usize) -> Network {
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
-        let encoder = ResNet::new(&mut names, architecture, stem, 64).unwrap_or_else(|e| panic!("{e}"));
+        let width = architecture.usual_width();
+        let encoder =
+            Backbone::new(&mut names, architecture, stem, width, side).unwrap_or_else(|e| panic!("{e}"));
         let mut projector = names.inside("projector");
         let mut linear = |index: usize, i, o, activation| {
             Linear::new(&mut projector.inside(index), i, o, true, activation, LinearInit::Default)
@@ -34,7 +36,7 @@ impl Network {
         let head = [linear(0, encoder.feature_dim(), 512, Some(Unary::Relu)), linear(2, 512, 128, None)];
         let values = parameters
             .iter()
-            .map(|(_, p)| (p.name.clone(), golden_weights(&p.name, &p.dimensions)))
+            .map(|(_, p)| (p.name.clone(), golden_weights(golden, &p.name, &p.dimensions)))
             .collect();
         let upload = |role| {
             let arena = parameters.pack_arena(role, &values).unwrap_or_else(|e| panic!("{e}"));
@@ -56,10 +58,13 @@ impl Network {
 }
 
 /// golden/README.md, "How inputs and weights are made".
-fn golden_weights(name: &str, dimensions: &[usize]) -> Vec<f32> {
-    let u = fill(name, dimensions);
+fn golden_weights(golden: &Golden, name: &str, dimensions: &[usize]) -> Vec<f32> {
+    let u = golden.fill(name, dimensions);
     let scale = |f: &dyn Fn(f64) -> f64| u.iter().map(|&v| f(v) as f32).collect();
-    if name.ends_with("running_var") {
+    if name.ends_with("positional_embedding") {
+        let last = dimensions[dimensions.len() - 1];
+        scale(&|v| v / (last as f64).sqrt())
+    } else if name.ends_with("running_var") {
         scale(&|v| 1.0 + 0.5 * v.abs())
     } else if name.ends_with("running_mean") {
         scale(&|v| 0.1 * v)
@@ -74,8 +79,8 @@ fn golden_weights(name: &str, dimensions: &[usize]) -> Vec<f32> {
 }
 
 /// The images of one input name, in 0..1.
-fn images(name: &str, count: usize, side: usize) -> Vec<f32> {
-    fill(name, &[count, 3, side, side]).iter().map(|&v| ((v + 1.0) / 2.0) as f32).collect()
+fn images(golden: &Golden, name: &str, count: usize, side: usize) -> Vec<f32> {
+    golden.fill(name, &[count, 3, side, side]).iter().map(|&v| ((v + 1.0) / 2.0) as f32).collect()
 }
 
 fn read(buffer: &Buffer, form: Form) -> Vec<f64> {
@@ -84,8 +89,8 @@ fn read(buffer: &Buffer, form: Form) -> Vec<f64> {
 }
 
 /// Relative error of the probe [‖t‖, ⟨t, fill⟩, t[0..8]] of a tensor: each entry against the tensor's own norm.
-fn probe_error(name: &str, got: &[f64], expected: &[f64]) -> f64 {
-    let got = probe(name, got);
+fn probe_error(golden: &Golden, name: &str, got: &[f64], expected: &[f64]) -> f64 {
+    let got = golden.probe(name, got);
     let scale = expected[0].max(1e-30);
     let count = got.len().min(expected.len());
     // The inner product with `fill` has a size of about ‖t‖ · ‖fill‖ / √elements; its error is judged against ‖t‖ as well.
@@ -104,13 +109,21 @@ struct Bounds {
     loss: f64,
     median_gradient: f64,
     worst_gradient: f64,
+    /// Gradients that are zero in theory.
+    vanishing: usize,
 }
 
+/// Norm below which a float64 gradient is rounding.
+const VANISHING: f64 = 1e-12;
+
 fn check(file: &str, architecture: Architecture, stem: Stem, side: usize, bounds: &Bounds) {
-    let golden = Golden::open(file);
-    let network = Network::new(architecture, stem);
-    evaluation(&golden, &network, side, bounds.features);
-    training(&golden, &network, side, bounds);
+    check_against(&Golden::open(file), architecture, stem, side, bounds);
+}
+
+fn check_against(golden: &Golden, architecture: Architecture, stem: Stem, side: usize, bounds: &Bounds) {
+    let network = Network::new(golden, architecture, stem, side);
+    evaluation(golden, &network, side, bounds.features);
+    training(golden, &network, side, bounds);
 }
 
 fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
@@ -122,8 +135,9 @@ fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
     let form = graph.form(features);
     let mut recording = Recording::new(gpu().facts());
-    let x =
-        gpu().buffer_with("images", &shape.pack(&images("image", 2, side))).unwrap_or_else(|e| panic!("{e}"));
+    let x = gpu()
+        .buffer_with("images", &shape.pack(&images(golden, "image", 2, side)))
+        .unwrap_or_else(|e| panic!("{e}"));
     let out = gpu().buffer("features", form.bytes()).unwrap_or_else(|e| panic!("{e}"));
     let x = recording.persistent(&x);
     let result = recording.persistent(&out);
@@ -148,8 +162,8 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     let loss = graph.apply1(NtXent { temperature: 0.5 }, &[z]).unwrap_or_else(|e| panic!("{e}"));
     let gradients = graph.backward(loss).unwrap_or_else(|e| panic!("{e}"));
     let mut recording = Recording::new(gpu().facts());
-    let mut views = images("view1", 4, side);
-    views.extend(images("view2", 4, side));
+    let mut views = images(golden, "view1", 4, side);
+    views.extend(images(golden, "view2", 4, side));
     let x = gpu().buffer_with("images", &shape.pack(&views)).unwrap_or_else(|e| panic!("{e}"));
     let x = recording.persistent(&x);
     let mut memory = network.memory(&graph, &mut recording).with_input("images", x);
@@ -184,10 +198,19 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     let arena: Vec<f32> =
         gpu().read(&network.state, 0, network.state.bytes() as usize / 4).unwrap_or_else(|e| panic!("{e}"));
     network.parameters.unpack_arena(Role::State, &arena, &mut running);
-    let (mut errors, mut statistics) = (Vec::new(), 0);
+    let (mut errors, mut statistics, mut vanishing) = (Vec::new(), 0, 0);
     for name in golden.names() {
         if let Some(parameter) = name.strip_prefix("grad.") {
-            let error = probe_error(parameter, &value(&name), &golden.data(&name));
+            let (got, expected) = (value(&name), golden.data(&name));
+            if expected[0] < VANISHING {
+                // A shift that the next batch norm takes away again: its gradient is rounding alone.
+                let largest = got.iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+                assert!(largest <= 1e-5, "{name}: expected 0, found {largest:.2e}");
+                errors.push(0.0);
+                vanishing += 1;
+                continue;
+            }
+            let error = probe_error(golden, parameter, &got, &expected);
             assert!(error <= bounds.worst_gradient, "{name}: relative error {error:.2e}");
             errors.push(error);
         } else if let Some(statistic) = name.strip_prefix("stat.") {
@@ -195,7 +218,7 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
                 continue;
             }
             let got: Vec<f64> = running[statistic].iter().map(|&v| f64::from(v)).collect();
-            let error = probe_error(statistic, &got, &golden.data(&name));
+            let error = probe_error(golden, statistic, &got, &golden.data(&name));
             assert!(error <= 1e-4, "{name}: relative error {error:.2e}");
             statistics += 1;
         }
@@ -208,14 +231,18 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     );
     let middle = median(errors.clone());
     println!(
-        "gradients: median relative error {middle:.2e}, worst {:.2e}",
-        errors.iter().copied().fold(0.0, f64::max)
+        "gradients: median relative error {middle:.2e}, worst {:.2e}, {vanishing} of {} zero in theory",
+        errors.iter().copied().fold(0.0, f64::max),
+        errors.len()
     );
+    assert_eq!(vanishing, bounds.vanishing, "gradients that are zero in theory");
     assert!(middle <= bounds.median_gradient, "median relative error of gradients {middle:.2e}");
 }
 
-const RESNET18: Bounds = Bounds { features: 5e-6, loss: 5e-7, median_gradient: 8e-6, worst_gradient: 5e-3 };
-const RESNET50: Bounds = Bounds { features: 1e-4, loss: 6e-6, median_gradient: 2e-2, worst_gradient: 5e-2 };
+const RESNET18: Bounds =
+    Bounds { features: 5e-6, loss: 5e-7, median_gradient: 8e-6, worst_gradient: 5e-3, vanishing: 0 };
+const RESNET50: Bounds =
+    Bounds { features: 1e-4, loss: 6e-6, median_gradient: 2e-2, worst_gradient: 5e-2, vanishing: 0 };
 
 #[test]
 fn golden_resnet18_cifar() {
@@ -235,4 +262,25 @@ fn golden_resnet50_cifar() {
 #[test]
 fn golden_resnet50() {
     check("resnet50", Architecture::Resnet50, Stem::Imagenet, 64, &RESNET50);
+}
+
+// Where a ReLU or a max-pool decides the other way because of rounding, gradients jump: PyTorch in float64, with weights
+// moved by 1e-7 of themselves, changes MobileNetV2's gradients by a median of 6e-3 and at worst 4e-2 in two of six draws
+// (others: 1e-5 and 5e-5), and moved by 1e-6 VGG-11's by 3e-3 and 8e-3. Features, projections, loss and statistics are
+// judged without such allowance.
+const MOBILENET_V2: Bounds =
+    Bounds { features: 3e-5, loss: 5e-6, median_gradient: 2e-2, worst_gradient: 5e-2, vanishing: 17 };
+
+#[test]
+fn golden_mobilenet_v2() {
+    check("mobilenet_v2", Architecture::MobilenetV2, Stem::Own, 64, &MOBILENET_V2);
+}
+
+const VGG11_BN: Bounds =
+    Bounds { features: 5e-6, loss: 5e-7, median_gradient: 3e-3, worst_gradient: 1e-2, vanishing: 8 };
+
+#[test]
+fn reference_vgg11_bn() {
+    let golden = Golden::reference("vgg11_bn");
+    check_against(&golden, Architecture::Vgg11Bn, Stem::Own, 64, &VGG11_BN);
 }

@@ -38,28 +38,28 @@ enum BenchCommand {
 
 #[derive(clap::Args, Debug)]
 struct EncoderArgs {
-    /// Architecture: resnet18 or resnet50
+    /// Architecture: resnet18, resnet50, mobilenet_v2, vgg11_bn, clip-vit-b32, …
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
     arch: Architecture,
-    /// First layers: cifar or imagenet
-    #[arg(long, value_name = "NAME", default_value = "cifar")]
-    stem: Stem,
-    /// Channels of the first stage
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    width: usize,
-    /// Side of the images in pixels [default: 32 for the cifar stem, 224 for the imagenet stem]
+    /// First layers of a ResNet: cifar or imagenet [default: cifar]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<Stem>,
+    /// Channels of the first stage [default: the published number]
+    #[arg(long, value_name = "N")]
+    width: Option<usize>,
+    /// Side of the images in pixels [default: 32 for the cifar stem, 224 otherwise]
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
 }
 
 impl EncoderArgs {
     fn config(&self) -> EncoderConfig {
-        let usual = if self.stem == Stem::Cifar { 32 } else { 224 };
+        let stem = self.stem.unwrap_or(self.arch.usual_stem());
         EncoderConfig {
             arch: self.arch,
-            stem: self.stem,
-            width: self.width,
-            size: self.size.unwrap_or(usual),
+            stem,
+            width: self.width.unwrap_or(self.arch.usual_width()),
+            size: self.size.unwrap_or(if stem == Stem::Cifar { 32 } else { 224 }),
         }
     }
 }

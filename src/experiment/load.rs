@@ -1,8 +1,9 @@
 //! Encoders from files, ready to be queried.
 
 use super::report::EncoderSummary;
-use crate::augment::Constants;
+use crate::augment::{Constants, normalization_named};
 use crate::gpu::Gpu;
+use crate::nn::recognize::{Preparation, Recognition};
 use crate::nn::{Architecture, EncoderFile, HeadKind, Stem};
 use crate::train::{Encoder, EncoderConfig, Model, Output};
 use crate::{Error, Result};
@@ -18,6 +19,9 @@ pub struct Hints {
     pub size: Option<usize>,
 }
 
+/// Tensors left alone that are named one by one.
+const MOST_NAMED: usize = 10;
+
 /// An encoder that was read from a file.
 pub struct Loaded {
     pub encoder: Encoder,
@@ -27,6 +31,8 @@ pub struct Loaded {
     pub summary: EncoderSummary,
     /// Tensors of the file that the encoder does not have.
     pub extra: Vec<String>,
+    /// What was concluded of a file of another program, in sentences.
+    pub conclusions: Vec<String>,
 }
 
 /// Which answer is wanted of a file; what it needs beside the encoder must be in the file.
@@ -64,53 +70,67 @@ pub fn load(
 ) -> Result<Loaded> {
     let file = EncoderFile::read(path)?;
     let told = file.metadata.as_ref();
-    let arch = match (hints.arch, told) {
-        (Some(arch), _) => arch,
-        (None, Some(metadata)) => metadata.arch.parse()?,
-        (None, None) => {
+    let found = match told {
+        Some(_) => None,
+        None => Recognition::of(&file.state, &path.display().to_string())?,
+    };
+    let arch = match (hints.arch, told, &found) {
+        (Some(arch), _, _) => arch,
+        (None, Some(metadata), _) => metadata.arch.parse()?,
+        (None, None, Some(found)) => found.architecture,
+        (None, None, None) => {
             return Err(Error::usage(format!(
-                "{}: does not say which architecture it holds; add --arch ({})",
+                "{}: expected the tensors of a known encoder ({}), found {}; add --arch if it is one of them under other names",
                 path.display(),
-                Architecture::NAMES.join(" or ")
+                Architecture::NAMES.join(", "),
+                some_names(&file)
             )));
         }
     };
-    let stem = match (hints.stem, told) {
-        (Some(stem), _) => stem,
-        (None, Some(metadata)) => metadata.stem.parse()?,
-        (None, None) => stem_of(&file),
+    let stem = match (hints.stem, told, &found) {
+        (Some(stem), _, _) => stem,
+        (None, Some(metadata), _) => metadata.stem.parse()?,
+        (None, None, Some(found)) => found.stem,
+        (None, None, None) => arch.usual_stem(),
     };
-    let width = told.map(|m| m.width).or_else(|| stage_width(&file)).unwrap_or(64);
+    let width = told.map(|m| m.width).or(found.as_ref().map(|f| f.width)).unwrap_or(arch.usual_width());
     let run = told.map(|m| &m.config);
     let number = |pointer: &str| run.and_then(|c| c.pointer(pointer)).and_then(serde_json::Value::as_u64);
     let setting = |name: &str| {
-        ["/training/simclr", "/training/supervised", "/simclr"]
+        ["/training/simclr", "/training/moco", "/training/supervised", "/simclr"]
             .iter()
             .find_map(|table| number(&format!("{table}/{name}")))
     };
     let trained_size = setting("encoder/size").and_then(|size| usize::try_from(size).ok());
-    let size = hints.size.or(trained_size).unwrap_or(side);
+    let size = hints.size.or(trained_size).or(found.as_ref().and_then(|f| f.size)).unwrap_or(side);
     let constants = told.map(|m| (m.normalization.mean.map(f64::from), m.normalization.std.map(f64::from)));
-    let normalization = hints.normalization.or(constants).ok_or_else(|| {
-        Error::usage(format!(
-            "{}: does not say how its images were normalised; add --normalization (cifar10, stl10, imagenet, clip, none, or m,m,m/s,s,s)",
-            path.display()
-        ))
-    })?;
+    let preparation = found.as_ref().map(|found| found.preparation(file.recognized.as_ref()));
+    let normalization = match (hints.normalization.or(constants), preparation) {
+        (Some(constants), _) => constants,
+        (None, Some(preparation)) => normalization_named(preparation.normalization)?,
+        (None, None) => {
+            return Err(Error::usage(format!(
+                "{}: does not say how its images were normalised; add --normalization (cifar10, stl10, imagenet, clip, none, or m,m,m/s,s,s)",
+                path.display()
+            )));
+        }
+    };
+    let conclusions = found.as_ref().map_or(Vec::new(), |found| conclude(&file, found, hints, preparation));
     let config = EncoderConfig { arch, stem, width, size };
     let output = output(&file, answer)?;
     let model = Model::new(config, output.attachments())?;
+    for sentence in &conclusions {
+        tracing::info!("{}: {sentence}", path.display());
+    }
     let matched = file.match_parameters(&model.parameters, |_| false)?;
     let encoder = Encoder::with_output(gpu, config, &matched.values, output)?;
     let carried = |name: &str| ["projector.", "head.", "adversary."].iter().any(|p| name.starts_with(p));
     let extra: Vec<String> = matched.extra.into_iter().filter(|name| !carried(name)).collect();
-    for name in &extra {
-        tracing::warn!("{}: {name} is not a tensor of this encoder and was left alone", path.display());
-    }
+    warn_of_extra(path, &extra);
     let data_hash = run.and_then(|c| c.pointer("/data_hash")).and_then(|h| h.as_str()).map(str::to_string);
     let summary = EncoderSummary {
         role: role.into(),
-        architecture: format!("{arch} with {stem} stem, width {width}, {0}x{0} pixels", size),
+        architecture: config.to_string(),
         training: run.map(method),
         parameters: Some(model.parameters.trained_elements() as u64),
         epochs: setting("epochs"),
@@ -118,7 +138,7 @@ pub fn load(
         checkpoint_hash: Some(file.sha256.clone()),
         loss_curve: Vec::new(),
     };
-    Ok(Loaded { encoder, normalization, data_hash, summary, extra })
+    Ok(Loaded { encoder, normalization, data_hash, summary, extra, conclusions })
 }
 
 /// The answer with the shape that the file gives it.
@@ -138,8 +158,12 @@ fn output(file: &EncoderFile, answer: Answer) -> Result<Output> {
         },
         Answer::Projection => {
             let last = dimensions("projector.2.weight").and_then(|d| d.first());
-            match (dimensions("projector.0.weight"), dimensions("projector.3.weight"), last) {
+            let first = dimensions("projector.0.weight");
+            match (first, dimensions("projector.3.weight"), last) {
                 (_, Some(_), _) => Ok(Output::Projection(HeadKind::SimclrBn)),
+                (Some([256, d]), _, Some(256)) if *d != 256 => {
+                    Ok(Output::Projection(HeadKind::SimclrClMobilenet))
+                }
                 (_, _, Some(256)) => Ok(Output::Projection(HeadKind::SimclrClResnet)),
                 (_, _, Some(_)) => Ok(Output::Projection(HeadKind::MocoMlp)),
                 (Some(_), None, None) => Ok(Output::Projection(HeadKind::MocoLinear)),
@@ -154,19 +178,52 @@ fn method(run: &serde_json::Value) -> String {
     match (run.pointer("/training/simclr/talos/lambda"), run.pointer("/training/supervised")) {
         (Some(lambda), _) => format!("SimCLR with Talos, lambda {lambda}"),
         (None, Some(_)) => "supervised".into(),
+        (None, None) if run.pointer("/training/moco").is_some() => "MoCo".into(),
         (None, None) => "SimCLR".into(),
     }
 }
 
-/// 7x7 first kernels belong to the ImageNet stem.
-fn stem_of(file: &EncoderFile) -> Stem {
-    match file.state.tensors.get("conv1.weight").map(|t| t.dimensions.as_slice()) {
-        Some([_, _, 7, 7]) => Stem::Imagenet,
-        _ => Stem::Cifar,
+/// What was concluded of a file that does not say it, in sentences.
+fn conclude(
+    file: &EncoderFile,
+    found: &Recognition,
+    hints: &Hints,
+    preparation: Option<Preparation>,
+) -> Vec<String> {
+    let Recognition { architecture, stem, width, .. } = found;
+    let stem = if *stem == Stem::Own { String::new() } else { format!(", {stem} stem") };
+    let names =
+        file.recognized.as_ref().map_or(String::new(), |recognized| match recognized.prefix.as_str() {
+            "" => format!("; names as in {}", recognized.layout),
+            prefix => format!("; names as in {} behind {prefix}", recognized.layout),
+        });
+    let mut sentences = vec![format!("holds {architecture}{stem}, width {width}: {}{names}", found.evidence)];
+    if let (None, Some(Preparation { normalization, certain, .. })) = (hints.normalization, preparation) {
+        let why = match certain {
+            true => "as the code that writes such files does",
+            false => "assumed, because it is usual for such encoders: --normalization says otherwise",
+        };
+        sentences.push(format!("images are normalised with the constants {normalization} ({why})"));
+    }
+    sentences
+}
+
+/// Tells of tensors that are left alone: a few by name, a text tower or a key encoder by number.
+fn warn_of_extra(path: &Path, extra: &[String]) {
+    for name in extra.iter().take(MOST_NAMED) {
+        tracing::warn!("{}: {name} is not a tensor of this encoder and was left alone", path.display());
+    }
+    if extra.len() > MOST_NAMED {
+        let rest = extra.len() - MOST_NAMED;
+        tracing::warn!("{}: so were {rest} more tensors", path.display());
     }
 }
 
-/// Channels of the first layer.
-fn stage_width(file: &EncoderFile) -> Option<usize> {
-    file.state.tensors.get("conv1.weight").and_then(|t| t.dimensions.first().copied())
+/// The first names of a file that was not recognised.
+fn some_names(file: &EncoderFile) -> String {
+    let names: Vec<&str> = file.state.tensors.keys().map(String::as_str).take(3).collect();
+    match file.state.tensors.len() {
+        0 => "no tensor".into(),
+        count => format!("{count} tensors ({}, …)", names.join(", ")),
+    }
 }

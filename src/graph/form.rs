@@ -1,6 +1,7 @@
 //! What a value is: an activation, or weights in the kernels' own order.
 
 use crate::gpu::Slice;
+use crate::kernels::conv::depthwise::{DepthwiseShape, DepthwiseWeights};
 use crate::kernels::conv::{WeightShape, Weights};
 use crate::kernels::{Shape, Tensor};
 use crate::{Error, Result};
@@ -12,6 +13,8 @@ pub enum Form {
     Tensor(Shape),
     /// Weights of a dense convolution or a linear layer, in panel order.
     Weight(WeightShape),
+    /// Weights of a depthwise convolution.
+    Depthwise(DepthwiseShape),
     /// Words that only kernels understand: labels, places of maxima, the step's state.
     Bytes(u64),
 }
@@ -21,6 +24,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.bytes(),
             Form::Weight(shape) => shape.bytes(),
+            Form::Depthwise(shape) => shape.bytes(),
             Form::Bytes(bytes) => *bytes,
         }
     }
@@ -30,6 +34,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.elements(),
             Form::Weight(shape) => shape.elements(),
+            Form::Depthwise(shape) => shape.elements(),
             Form::Bytes(bytes) => (*bytes / 4) as usize,
         }
     }
@@ -39,6 +44,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.pack(values),
             Form::Weight(shape) => shape.pack(values),
+            Form::Depthwise(shape) => shape.pack(values),
             Form::Bytes(_) => values.to_vec(),
         }
     }
@@ -48,6 +54,7 @@ impl Form {
         match self {
             Form::Tensor(shape) => shape.unpack(packed),
             Form::Weight(shape) => shape.unpack(packed),
+            Form::Depthwise(shape) => shape.unpack(packed),
             Form::Bytes(_) => packed.to_vec(),
         }
     }
@@ -77,6 +84,7 @@ impl Operand {
         let shape = match self.form {
             Form::Tensor(shape) => shape,
             Form::Weight(weight) => Shape::matrix(weight.texels(), 4),
+            Form::Depthwise(weight) => Shape::matrix(weight.texels(), 4),
             Form::Bytes(bytes) => Shape::matrix((bytes / 16) as usize, 4),
         };
         Tensor::new(shape, self.slice)
@@ -87,6 +95,14 @@ impl Operand {
         match self.form {
             Form::Weight(shape) => Ok(Weights::new(shape, self.slice)),
             other => Err(Error::shape(format!("{operation}: expected weights, found {other:?}"))),
+        }
+    }
+
+    /// As weights of a depthwise convolution.
+    pub fn depthwise_weights(&self, operation: &str) -> Result<DepthwiseWeights> {
+        match self.form {
+            Form::Depthwise(shape) => Ok(DepthwiseWeights::new(shape, self.slice)),
+            other => Err(Error::shape(format!("{operation}: expected depthwise weights, found {other:?}"))),
         }
     }
 }

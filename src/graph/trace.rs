@@ -137,6 +137,12 @@ impl Graph {
         self.parameters.iter().map(|(&id, &value)| (id, value))
     }
 
+    /// Bytes of the largest activation.
+    pub fn largest_tensor(&self) -> u64 {
+        let activations = self.values.iter().filter(|info| matches!(info.form, Form::Tensor(_)));
+        activations.map(|info| info.form.bytes()).max().unwrap_or(0).max(1)
+    }
+
     /// Operation names in order, for tests and listings.
     pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.nodes.iter().map(|n| n.operation.name())

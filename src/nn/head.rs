@@ -18,18 +18,21 @@ pub enum HeadKind {
     MocoMlp,
     /// Linear(d, 512) without bias, batch norm, ReLU, Linear(512, 128): the SimCLR of EncoderMI.
     SimclrBn,
-    /// Linear(d, d), ReLU, Linear(d, 256): He & Zhang.
+    /// Linear(d, d), ReLU, Linear(d, 256): He & Zhang's ResNets.
     SimclrClResnet,
+    /// Linear(d, 256), ReLU, Linear(256, 256): He & Zhang's MobileNetV2.
+    SimclrClMobilenet,
 }
 
 impl HeadKind {
-    pub const NAMES: [&'static str; 4] = ["moco-linear", "moco-mlp", "simclr-bn", "simclr-cl-resnet"];
+    pub const NAMES: [&'static str; 5] =
+        ["moco-linear", "moco-mlp", "simclr-bn", "simclr-cl-resnet", "simclr-cl-mobilenet"];
 
     /// Length of a projection.
     pub fn output(&self) -> usize {
         match self {
             HeadKind::MocoLinear | HeadKind::MocoMlp | HeadKind::SimclrBn => 128,
-            HeadKind::SimclrClResnet => 256,
+            HeadKind::SimclrClResnet | HeadKind::SimclrClMobilenet => 256,
         }
     }
 }
@@ -48,6 +51,7 @@ impl FromStr for HeadKind {
             "moco-mlp" => Ok(HeadKind::MocoMlp),
             "simclr-bn" => Ok(HeadKind::SimclrBn),
             "simclr-cl-resnet" => Ok(HeadKind::SimclrClResnet),
+            "simclr-cl-mobilenet" => Ok(HeadKind::SimclrClMobilenet),
             _ => Err(Error::unknown("head", name, &HeadKind::NAMES)),
         }
     }
@@ -74,6 +78,10 @@ impl Head {
             HeadKind::MocoMlp | HeadKind::SimclrClResnet => {
                 let first = linear(0, d, d, true, relu);
                 Head { first, norm: None, last: Some(linear(2, d, out, true, identity)) }
+            }
+            HeadKind::SimclrClMobilenet => {
+                let first = linear(0, d, 256, true, relu);
+                Head { first, norm: None, last: Some(linear(2, 256, out, true, identity)) }
             }
             HeadKind::SimclrBn => {
                 let first = linear(0, d, 512, false, identity);

@@ -1,9 +1,10 @@
 //! Convolution, linear and batch-norm layers, and the context that they are traced in.
 
-use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, Dropout};
+use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, DepthwiseConv2d, Dropout};
 use crate::graph::{Form, Graph, Init, ParameterId, ParameterSet, Role, Value};
 use crate::kernels::Shape;
 use crate::kernels::conv::WeightShape;
+use crate::kernels::conv::depthwise::DepthwiseShape;
 use crate::kernels::elementwise::Unary;
 use crate::{Error, Result};
 
@@ -75,10 +76,16 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Dense convolution without bias.
+/// N(0, 2/fan_out), fan_out = O·k² (He et al., ICCV 2015), with groups left out of account as torchvision does.
+pub fn kaiming(o: usize, kernel: usize) -> Init {
+    Init::Normal((2.0 / (o * kernel * kernel) as f64).sqrt())
+}
+
+/// Dense convolution, without bias unless [`Conv::with_bias`] adds one.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv {
     weight: ParameterId,
+    bias: Option<ParameterId>,
     operation: Conv2d,
 }
 
@@ -99,10 +106,51 @@ impl Conv {
             init,
             Role::Trained,
         );
-        Conv { weight, operation: Conv2d { stride, padding } }
+        Conv { weight, bias: None, operation: Conv2d { stride, padding } }
+    }
+
+    /// The same with a bias for each of its `o` output channels.
+    #[must_use]
+    pub fn with_bias(self, names: &mut Names, o: usize, init: Init) -> Conv {
+        Conv { bias: Some(names.vector("bias", o, init, Role::Trained)), ..self }
     }
 
     /// `[N, I, H, W]` to `[N, O, H', W']`.
+    pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
+        let weight = tracer.parameter(self.weight);
+        let y = tracer.graph.apply1(self.operation, &[x, weight])?;
+        match self.bias {
+            Some(bias) => {
+                let bias = tracer.parameter(bias);
+                tracer.graph.apply1(BiasActivation(None), &[y, bias])
+            }
+            None => Ok(y),
+        }
+    }
+}
+
+/// Depthwise convolution without bias: a kernel a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseConv {
+    weight: ParameterId,
+    operation: DepthwiseConv2d,
+}
+
+impl DepthwiseConv {
+    pub fn new(
+        names: &mut Names,
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        init: Init,
+    ) -> DepthwiseConv {
+        let form = Form::Depthwise(DepthwiseShape { channels, kernel });
+        let weight = names.add("weight", form, vec![channels, 1, kernel, kernel], init, Role::Trained);
+        DepthwiseConv { weight, operation: DepthwiseConv2d { stride, padding } }
+    }
+
+    /// `[N, C, H, W]` to `[N, C, H', W']`.
     pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
         let weight = tracer.parameter(self.weight);
         tracer.graph.apply1(self.operation, &[x, weight])

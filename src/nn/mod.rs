@@ -6,18 +6,24 @@
 //! they stand in files; [`EncoderFile`] reads one from safetensors, whoever wrote it ([`layout`] knows the
 //! names that published code uses).
 
+mod architecture;
+mod backbone;
 pub mod encoder_file;
 mod head;
 mod layers;
 pub mod layout;
 mod mlp;
+mod mobilenet_v2;
+pub mod recognize;
 mod resnet;
 pub mod safetensors_file;
 pub mod state_dict;
+mod vgg;
 
+pub use architecture::{Architecture, Stem};
+pub use backbone::Backbone;
 pub use encoder_file::{EncoderFile, EncoderMetadata};
 pub use head::{Head, HeadKind};
-pub use layers::{BatchNorm, Conv, Draws, Linear, LinearInit, Mode, Names, Tracer};
+pub use layers::{BatchNorm, Conv, DepthwiseConv, Draws, Linear, LinearInit, Mode, Names, Tracer};
 pub use mlp::{DeepSets, Mlp, PointSets};
-pub use resnet::{Architecture, ResNet, Stem};
 pub use state_dict::{Matched, StateDict, StateTensor};

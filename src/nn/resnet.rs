@@ -1,84 +1,11 @@
-//! ResNet-18 and ResNet-50 (He et al., CVPR 2016) with two stems and a width; parameter names as torchvision's.
+//! ResNet-18, -34, -50 and -101 (He et al., CVPR 2016) with two stems and a width; parameter names as torchvision's.
 
-use super::layers::{BatchNorm, Conv, Names, Tracer};
+use super::architecture::{Architecture, Stem};
+use super::layers::{BatchNorm, Conv, Names, Tracer, kaiming};
+use crate::Result;
 use crate::graph::ops::{GlobalAvgPool2d, MaxPool2d};
 use crate::graph::{Init, Value};
 use crate::kernels::elementwise::Unary;
-use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-
-/// Encoder architectures that can be trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    Resnet18,
-    Resnet50,
-}
-
-/// The first layers: `cifar` is 3x3 with stride 1 and no pooling, `imagenet` 7x7 with stride 2 and max-pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stem {
-    Cifar,
-    Imagenet,
-}
-
-impl Architecture {
-    pub const NAMES: [&'static str; 2] = ["resnet18", "resnet50"];
-    const fn blocks(self) -> [usize; 4] {
-        match self {
-            Architecture::Resnet18 => [2, 2, 2, 2],
-            Architecture::Resnet50 => [3, 4, 6, 3],
-        }
-    }
-    /// Output channels of a block over its inner width.
-    const fn expansion(self) -> usize {
-        match self {
-            Architecture::Resnet18 => 1,
-            Architecture::Resnet50 => 4,
-        }
-    }
-}
-
-impl Stem {
-    pub const NAMES: [&'static str; 2] = ["cifar", "imagenet"];
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Architecture::NAMES[*self as usize])
-    }
-}
-
-impl fmt::Display for Stem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Stem::NAMES[*self as usize])
-    }
-}
-
-impl FromStr for Architecture {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Architecture> {
-        match name {
-            "resnet18" => Ok(Architecture::Resnet18),
-            "resnet50" => Ok(Architecture::Resnet50),
-            _ => Err(Error::unknown("architecture", name, &Architecture::NAMES)),
-        }
-    }
-}
-
-impl FromStr for Stem {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Stem> {
-        match name {
-            "cifar" => Ok(Stem::Cifar),
-            "imagenet" => Ok(Stem::Imagenet),
-            _ => Err(Error::unknown("stem", name, &Stem::NAMES)),
-        }
-    }
-}
 
 /// A residual network up to its global average pool.
 #[derive(Clone, Debug)]
@@ -97,41 +24,42 @@ struct Block {
     downsample: Option<(Conv, BatchNorm)>,
 }
 
-/// N(0, 2/fan_out), fan_out = O·k².
-fn kaiming(o: usize, kernel: usize) -> Init {
-    Init::Normal((2.0 / (o * kernel * kernel) as f64).sqrt())
+/// Blocks of each stage.
+fn stages(architecture: Architecture) -> [usize; 4] {
+    match architecture {
+        Architecture::Resnet18 => [2, 2, 2, 2],
+        Architecture::Resnet101 => [3, 4, 23, 3],
+        _ => [3, 4, 6, 3],
+    }
+}
+
+/// Output channels of a block over its inner width.
+fn expansion(architecture: Architecture) -> usize {
+    if matches!(architecture, Architecture::Resnet50 | Architecture::Resnet101) { 4 } else { 1 }
 }
 
 impl ResNet {
-    /// `width` is the number of channels of the first stage (64 in the paper).
-    ///
-    /// # Errors
-    /// A width of zero.
-    pub fn new(names: &mut Names, architecture: Architecture, stem: Stem, width: usize) -> Result<ResNet> {
-        if width == 0 {
-            return Err(Error::usage("width: expected at least 1 channel in the first stage, found 0"));
-        }
+    /// `width` is the number of channels of the first stage (64 in the paper); at least 1.
+    pub fn new(names: &mut Names, architecture: Architecture, stem: Stem, width: usize) -> ResNet {
         let conv1 = match stem {
-            // The published CIFAR code swaps this layer in after the Kaiming pass, so it keeps the default rule.
-            Stem::Cifar => {
-                Conv::new(&mut names.inside("conv1"), 3, width, 3, 1, 1, Init::Uniform(1.0 / 27f64.sqrt()))
-            }
             Stem::Imagenet => Conv::new(&mut names.inside("conv1"), 3, width, 7, 2, 3, kaiming(width, 7)),
+            // The published CIFAR code swaps this layer in after the Kaiming pass, so it keeps the default rule.
+            _ => Conv::new(&mut names.inside("conv1"), 3, width, 3, 1, 1, Init::Uniform(1.0 / 27f64.sqrt())),
         };
         let bn1 = BatchNorm::new(&mut names.inside("bn1"), width);
         let mut blocks = Vec::new();
         let mut channels = width;
-        for (stage, count) in architecture.blocks().into_iter().enumerate() {
+        for (stage, count) in stages(architecture).into_iter().enumerate() {
             let inner = width << stage;
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let mut layer = names.inside(format!("layer{}", stage + 1));
                 let mut block_names = layer.inside(index);
                 blocks.push(Block::new(&mut block_names, architecture, channels, inner, stride));
-                channels = inner * architecture.expansion();
+                channels = inner * expansion(architecture);
             }
         }
-        Ok(ResNet { stem, conv1, bn1, blocks, feature_dim: channels })
+        ResNet { stem, conv1, bn1, blocks, feature_dim: channels }
     }
 
     /// Length of a feature vector.
@@ -155,11 +83,11 @@ impl ResNet {
 
 impl Block {
     fn new(names: &mut Names, architecture: Architecture, i: usize, inner: usize, stride: usize) -> Block {
-        let o = inner * architecture.expansion();
+        let o = inner * expansion(architecture);
         // (input, output, kernel, stride) of each convolution
-        let layers = match architecture {
-            Architecture::Resnet18 => vec![(i, o, 3, stride), (o, o, 3, 1)],
-            Architecture::Resnet50 => vec![(i, inner, 1, 1), (inner, inner, 3, stride), (inner, o, 1, 1)],
+        let layers = match o == inner {
+            true => vec![(i, o, 3, stride), (o, o, 3, 1)],
+            false => vec![(i, inner, 1, 1), (inner, inner, 3, stride), (inner, o, 1, 1)],
         };
         let body = layers
             .into_iter()

@@ -9,7 +9,7 @@ use crate::graph::ops::BatchNormEval;
 use crate::graph::{Form, Graph, Memory, Value};
 use crate::kernels::augment::{Batch, ViewOrder};
 use crate::kernels::{Shape, StepState, Tensor};
-use crate::nn::{HeadKind, Mode, Stem, Tracer};
+use crate::nn::{HeadKind, Mode, Tracer};
 use crate::rng::{Key, Stream};
 use crate::{Error, Result};
 
@@ -62,6 +62,8 @@ pub struct Encoder {
 
 /// Rows (views) of one submit, at most: enough to fill the adapter.
 const ROWS: usize = 200;
+/// Bytes of the largest activation of a submit: a plan holds a few tensors of that size.
+const LARGEST_ACTIVATION: u64 = 256 << 20;
 
 impl Encoder {
     /// An encoder with these values that answers with features.
@@ -90,15 +92,15 @@ impl Encoder {
         self.model.config
     }
 
-    /// Rows of a submit such that the largest activation, the first stage's output, fits a binding of this adapter.
-    fn rows(&self, gpu: &Gpu) -> usize {
-        let EncoderConfig { stem, width, size, .. } = self.model.config;
-        let (side, channels) = match stem {
-            Stem::Cifar => (size, width * 4),
-            Stem::Imagenet => (size.div_ceil(2), width),
-        };
-        let row = Shape::new(1, channels, side, side).bytes();
-        ((gpu.facts().max_binding_bytes / row) as usize).clamp(1, ROWS)
+    /// Rows of a submit such that the largest activation stays within a binding of this adapter, and within what a
+    /// device can hold several of.
+    fn rows(&self, gpu: &Gpu) -> Result<usize> {
+        let size = self.model.config.size;
+        let mut graph = Graph::new();
+        let x = graph.input("views", Form::Tensor(Shape::new(1, 3, size, size)));
+        self.trace(&mut graph, x)?;
+        let bound = gpu.facts().max_binding_bytes.min(LARGEST_ACTIVATION);
+        Ok(((bound / graph.largest_tensor()) as usize).clamp(1, ROWS))
     }
 
     /// Length of an answer: of a feature vector, a projection, or logits.
@@ -153,7 +155,7 @@ impl Encoder {
                 set.len()
             )));
         }
-        let images = (self.rows(gpu) / views.count).clamp(1, indices.len().max(1));
+        let images = (self.rows(gpu)? / views.count).clamp(1, indices.len().max(1));
         let pass = Pass::new(gpu, self, set, views, images)?;
         let mut features = Vec::with_capacity(indices.len() * views.count * self.feature_dim());
         for chunk in indices.chunks(images) {

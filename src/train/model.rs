@@ -3,10 +3,11 @@
 use crate::gpu::{Buffer, Gpu, Recording};
 use crate::graph::{Graph, Memory, ParameterSet, Role, Value};
 use crate::kernels::elementwise::Unary;
-use crate::nn::{Architecture, Head, HeadKind, Linear, LinearInit, Mlp, Names, ResNet, Stem, Tracer};
+use crate::nn::{Architecture, Backbone, Head, HeadKind, Linear, LinearInit, Mlp, Names, Stem, Tracer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Which encoder, for images of which size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,10 +15,20 @@ use std::collections::BTreeMap;
 pub struct EncoderConfig {
     pub arch: Architecture,
     pub stem: Stem,
-    /// Channels of the first stage (64 in the papers).
+    /// Channels of the first stage, or of a transformer ([`Architecture::usual_width`] in the papers).
     pub width: usize,
     /// Side of the images in pixels.
     pub size: usize,
+}
+
+impl fmt::Display for EncoderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EncoderConfig { arch, stem, width, size } = self;
+        match stem {
+            Stem::Own => write!(f, "{arch}, width {width}, {size}x{size} pixels"),
+            _ => write!(f, "{arch} with {stem} stem, width {width}, {size}x{size} pixels"),
+        }
+    }
 }
 
 /// What an encoder carries beside its own layers.
@@ -50,7 +61,7 @@ pub struct AdversaryShape {
 pub struct Model {
     pub config: EncoderConfig,
     pub parameters: ParameterSet,
-    pub encoder: ResNet,
+    pub encoder: Backbone,
     pub projector: Option<Head>,
     pub task: Option<Linear>,
     pub adversary: Option<Mlp>,
@@ -64,15 +75,9 @@ const ADVERSARY_WIDTH: usize = 64;
 
 impl Model {
     pub fn new(config: EncoderConfig, carried: Attachments) -> Result<Model> {
-        if config.size < 8 {
-            return Err(Error::usage(format!(
-                "size: expected images of at least 8 pixels a side, found {}",
-                config.size
-            )));
-        }
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
-        let encoder = ResNet::new(&mut names, config.arch, config.stem, config.width)?;
+        let encoder = Backbone::new(&mut names, config.arch, config.stem, config.width, config.size)?;
         let features = encoder.feature_dim();
         let projector = carried.projector.map(|kind| Head::new(&mut names, kind, features));
         let task = carried.task.map(|classes| {

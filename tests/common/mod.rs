@@ -45,12 +45,35 @@ pub struct Tensor {
 pub struct Golden {
     name: String,
     bytes: Vec<u8>,
+    salt: String,
 }
 
 impl Golden {
     /// Opens `NAME.safetensors`.
     pub fn open(name: &str) -> Golden {
-        Golden { name: name.to_owned(), bytes: read(&format!("{name}.safetensors")) }
+        Golden {
+            name: name.to_owned(),
+            bytes: read(&format!("{name}.safetensors")),
+            salt: golden_salt().into(),
+        }
+    }
+
+    /// Opens `tests/reference/NAME.safetensors`, which `tests/torch/reference_values.py` makes with the salt "public".
+    pub fn reference(name: &str) -> Golden {
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/reference/{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Golden { name: name.to_owned(), bytes, salt: "public".into() }
+    }
+
+    /// [`fill`] with the salt of this file.
+    pub fn fill(&self, name: &str, shape: &[usize]) -> Vec<f64> {
+        fill_salted(&self.salt, name, shape)
+    }
+
+    /// [`probe`] with the salt of this file.
+    pub fn probe(&self, name: &str, tensor: &[f64]) -> Vec<f64> {
+        probe_along(&self.fill(&format!("probe.{name}"), &[tensor.len()]), tensor)
     }
 
     fn file(&self) -> SafeTensors<'_> {
@@ -92,11 +115,18 @@ impl Golden {
 /// The numbers in [−1, 1) that the reference values are made from (`tests/golden/README.md`), in
 /// row-major order of `shape`; exact in f32. The salt is that of `meta.json`.
 pub fn fill(name: &str, shape: &[usize]) -> Vec<f64> {
+    fill_salted(golden_salt(), name, shape)
+}
+
+fn golden_salt() -> &'static str {
     static SALT: OnceLock<String> = OnceLock::new();
-    let salt = SALT.get_or_init(|| {
+    SALT.get_or_init(|| {
         let meta = golden_json("meta.json");
         meta["salt"].as_str().expect("meta.json holds a string `salt`").to_owned()
-    });
+    })
+}
+
+fn fill_salted(salt: &str, name: &str, shape: &[usize]) -> Vec<f64> {
     let key = format!("{salt}:{name}").bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     });
@@ -113,8 +143,11 @@ pub fn fill(name: &str, shape: &[usize]) -> Vec<f64> {
 /// The probe of a tensor, as the encoders' reference files store it: its norm, its product with
 /// `fill("probe." + name)`, and its first eight elements.
 pub fn probe(name: &str, tensor: &[f64]) -> Vec<f64> {
-    let direction = fill(&format!("probe.{name}"), &[tensor.len()]);
-    let mut probe = vec![norm(tensor), tensor.iter().zip(&direction).map(|(t, d)| t * d).sum()];
+    probe_along(&fill(&format!("probe.{name}"), &[tensor.len()]), tensor)
+}
+
+fn probe_along(direction: &[f64], tensor: &[f64]) -> Vec<f64> {
+    let mut probe = vec![norm(tensor), tensor.iter().zip(direction).map(|(t, d)| t * d).sum()];
     probe.extend(tensor.iter().take(8));
     probe
 }

@@ -82,14 +82,9 @@ pub fn encode(gpu: &Gpu, options: &EncodeOptions) -> Result<EncodeReport> {
 
 impl fmt::Display for EncodeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EncoderConfig { arch, stem, width, size } = self.encoder;
         let [median, min, max] = [self.batch_ms, self.batch_ms_min, self.batch_ms_max].map(|ms| ms * 1e-3);
         let timing = Timing { median, min, max, runs: self.runs };
-        writeln!(
-            f,
-            "encoding, {arch} ({stem} stem, width {width}), batches of {} images of {size}x{size}",
-            self.batch
-        )?;
+        writeln!(f, "encoding, {}, batches of {} images", self.encoder, self.batch)?;
         let [gflop, rate] = [self.gflop, self.gflops_per_s].map(short);
         f.write_str(&list(&[
             ("on", self.machine.to_string()),

@@ -111,14 +111,9 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
 
 impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EncoderConfig { arch, stem, width, size } = self.encoder;
         let [median, min, max] = [self.step_ms, self.step_ms_min, self.step_ms_max].map(|ms| ms * 1e-3);
         let timing = Timing { median, min, max, runs: self.steps };
-        writeln!(
-            f,
-            "SimCLR step, {arch} ({stem} stem, width {width}), {} views of {size}x{size}",
-            self.views
-        )?;
+        writeln!(f, "SimCLR step, {}, {} views", self.encoder, self.views)?;
         f.write_str(&list(&[
             ("on", self.machine.to_string()),
             ("views/s", short(self.views_per_s)),

@@ -131,14 +131,7 @@ pub fn summary(
         .collect();
     EncoderSummary {
         role: role.into(),
-        architecture: format!(
-            "{} with {} stem, width {}, {}x{} pixels",
-            config.encoder.arch,
-            config.encoder.stem,
-            config.encoder.width,
-            config.encoder.size,
-            config.encoder.size
-        ),
+        architecture: config.encoder.to_string(),
         training: Some(format!(
             "SimCLR, {} images, batch {}, temperature {}",
             images, config.batch, config.temperature
