@@ -1,6 +1,8 @@
 //! Convolution, linear and batch-norm layers, and the context that they are traced in.
 
-use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, Dropout};
+use crate::graph::ops::{
+    BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, Dropout, LayerNorm as LayerNormOperation,
+};
 use crate::graph::{Form, Graph, Init, ParameterId, ParameterSet, Role, Value};
 use crate::kernels::Shape;
 use crate::kernels::conv::WeightShape;
@@ -66,19 +68,50 @@ impl<'a> Names<'a> {
         Names { prefix: format!("{}{name}.", self.prefix), parameters: self.parameters }
     }
 
+    /// A single value of each channel.
+    pub(super) fn vector(&mut self, name: &str, channels: usize, init: Init, role: Role) -> ParameterId {
+        self.add(name, Form::Tensor(Shape::matrix(1, channels)), vec![channels], init, role)
+    }
+
+    /// Weights `[O, I]` of a linear layer.
+    fn matrix(&mut self, name: &str, i: usize, o: usize, init: Init) -> ParameterId {
+        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
+        self.add(name, form, vec![o, i], init, Role::Trained)
+    }
+
+    fn add_transposed(
+        &mut self,
+        name: &str,
+        form: Form,
+        dimensions: [usize; 2],
+        init: Init,
+        role: Role,
+    ) -> ParameterId {
+        self.parameters.add_transposed(format!("{}{name}", self.prefix), form, dimensions, init, role)
+    }
+
+    /// Positions `[T, D]` of tokens `[N, D, 1, T]`.
+    pub(super) fn positions(
+        &mut self,
+        name: &str,
+        tokens: usize,
+        channels: usize,
+        init: Init,
+    ) -> ParameterId {
+        let form = Form::Tensor(Shape::new(1, channels, 1, tokens));
+        self.add_transposed(name, form, [tokens, channels], init, Role::Trained)
+    }
+
     fn add(&mut self, name: &str, form: Form, dimensions: Vec<usize>, init: Init, role: Role) -> ParameterId {
         self.parameters.add(format!("{}{name}", self.prefix), form, dimensions, init, role)
     }
-
-    fn vector(&mut self, name: &str, channels: usize, init: Init, role: Role) -> ParameterId {
-        self.add(name, Form::Tensor(Shape::matrix(1, channels)), vec![channels], init, role)
-    }
 }
 
-/// Dense convolution without bias.
+/// Dense convolution, by itself without bias.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv {
     weight: ParameterId,
+    bias: Option<ParameterId>,
     operation: Conv2d,
 }
 
@@ -99,13 +132,26 @@ impl Conv {
             init,
             Role::Trained,
         );
-        Conv { weight, operation: Conv2d { stride, padding } }
+        Conv { weight, bias: None, operation: Conv2d { stride, padding } }
+    }
+
+    /// With a bias for each of its `o` output channels, named `bias` beside the weight.
+    #[must_use]
+    pub fn with_bias(self, names: &mut Names, o: usize, init: Init) -> Conv {
+        Conv { bias: Some(names.vector("bias", o, init, Role::Trained)), ..self }
     }
 
     /// `[N, I, H, W]` to `[N, O, H', W']`.
     pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
         let weight = tracer.parameter(self.weight);
-        tracer.graph.apply1(self.operation, &[x, weight])
+        let y = tracer.graph.apply1(self.operation, &[x, weight])?;
+        match self.bias {
+            Some(bias) => {
+                let bias = tracer.parameter(bias);
+                tracer.graph.apply1(BiasActivation(None), &[y, bias])
+            }
+            None => Ok(y),
+        }
     }
 }
 
@@ -122,6 +168,8 @@ pub enum LinearInit {
     Normal(f64),
     /// N(0, 1/I) weights, that is standard deviation 1/√I, zero bias.
     FanIn,
+    /// Each as it says.
+    Parts { weight: Init, bias: Init },
 }
 
 /// `y = f(x Wᵀ + b)`.
@@ -148,11 +196,31 @@ impl Linear {
             LinearInit::Glorot => (Init::Uniform((6.0 / (i + o) as f64).sqrt()), Init::Zeros),
             LinearInit::Normal(std) => (Init::Normal(std), Init::Zeros),
             LinearInit::FanIn => (Init::Normal(bound), Init::Zeros),
+            LinearInit::Parts { weight, bias } => (weight, bias),
         };
-        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
-        let weight = names.add("weight", form, vec![o, i], weight_init, Role::Trained);
+        let weight = names.matrix("weight", i, o, weight_init);
         let bias = bias.then(|| names.vector("bias", o, bias_init, Role::Trained));
         Linear { weight, bias, activation }
+    }
+
+    /// `y = x W + b` whose weight and bias have names of their own: `[O, I]` and `[O]` in files.
+    pub fn named(
+        names: &mut Names,
+        [weight, bias]: [&str; 2],
+        i: usize,
+        o: usize,
+        [weight_init, bias_init]: [Init; 2],
+    ) -> Linear {
+        let weight = names.matrix(weight, i, o, weight_init);
+        let bias = Some(names.vector(bias, o, bias_init, Role::Trained));
+        Linear { weight, bias, activation: None }
+    }
+
+    /// `y = x P` without bias, with P `[I, O]` in files under the name `name`: CLIP's `proj`.
+    pub fn projection(names: &mut Names, name: &str, i: usize, o: usize, init: Init) -> Linear {
+        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
+        let weight = names.add_transposed(name, form, [i, o], init, Role::Trained);
+        Linear { weight, bias: None, activation: None }
     }
 
     /// The weight matrix, e.g. for a penalty on weights alone.
@@ -160,7 +228,7 @@ impl Linear {
         self.weight
     }
 
-    /// `[N, I]` to `[N, O]`.
+    /// `[N, I]` to `[N, O]`, or tokens `[N, I, 1, T]` to `[N, O, 1, T]`.
     pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
         let weight = tracer.parameter(self.weight);
         let y = tracer.graph.apply1(Conv2d { stride: 1, padding: 0 }, &[x, weight])?;
@@ -214,5 +282,27 @@ impl BatchNorm {
             Mode::Train => tracer.graph.apply1(BatchNormTrain { activation }, &inputs),
             Mode::Eval => tracer.graph.apply1(BatchNormEval { activation }, &inputs),
         }
+    }
+}
+
+/// Layer norm over the channels of each pixel with learned scale and shift; ε = 1e-5.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    weight: ParameterId,
+    bias: ParameterId,
+}
+
+impl LayerNorm {
+    pub fn new(names: &mut Names, channels: usize) -> LayerNorm {
+        LayerNorm {
+            weight: names.vector("weight", channels, Init::Ones, Role::Trained),
+            bias: names.vector("bias", channels, Init::Zeros, Role::Trained),
+        }
+    }
+
+    /// `[N, C, H, W]` to the same shape.
+    pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
+        let (weight, bias) = (tracer.parameter(self.weight), tracer.parameter(self.bias));
+        tracer.graph.apply1(LayerNormOperation, &[x, weight, bias])
     }
 }

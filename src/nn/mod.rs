@@ -6,6 +6,7 @@
 //! they stand in files; [`EncoderFile`] reads one from safetensors, whoever wrote it ([`layout`] knows the
 //! names that published code uses).
 
+mod attention;
 pub mod encoder_file;
 mod head;
 mod layers;
@@ -15,9 +16,10 @@ mod resnet;
 pub mod safetensors_file;
 pub mod state_dict;
 
+pub use attention::{AttentionPool2d, ClassToken, MultiHeadAttention, Positions};
 pub use encoder_file::{EncoderFile, EncoderMetadata};
 pub use head::{Head, HeadKind};
-pub use layers::{BatchNorm, Conv, Draws, Linear, LinearInit, Mode, Names, Tracer};
+pub use layers::{BatchNorm, Conv, Draws, LayerNorm, Linear, LinearInit, Mode, Names, Tracer};
 pub use mlp::{DeepSets, Mlp, PointSets};
 pub use resnet::{Architecture, ResNet, Stem};
 pub use state_dict::{Matched, StateDict, StateTensor};
