@@ -391,3 +391,52 @@ fn parameters_have_the_names_the_sizes_and_the_initial_values_of_clip() {
         assert!((std / 0.125 - 1.0).abs() < 0.06, "{name}: {std}");
     }
 }
+
+#[test]
+fn a_reshaped_value_is_a_view_unless_it_is_asked_to_lie_somewhere() {
+    let shape = Shape::new(2, 6, 3, 5);
+    let values: Vec<f32> = (0..shape.elements()).map(|i| i as f32).collect();
+    let mut graph = Graph::new();
+    let x = graph.input("x", Form::Tensor(shape));
+    let y = graph.apply1(Reshape::tokens(shape), &[x]).unwrap();
+    let z = graph.apply1(Gelu::Quick, &[y]).unwrap();
+    assert_eq!(graph.shape(y).unwrap(), Shape::new(2, 6, 1, 15));
+    let mut recording = Recording::new(gpu().facts());
+    let x_buffer = gpu().buffer_with("x", &shape.pack(&values)).unwrap();
+    let input = recording.persistent(&x_buffer);
+    let z_buffer = gpu().buffer("z", graph.form(z).bytes()).unwrap();
+    let memory = Memory::default().with_input("x", input).with_value(z, recording.persistent(&z_buffer));
+    let operands = graph.record(&mut recording, &memory).unwrap();
+    assert_eq!(operands[&y].slice.buffer, input.buffer, "a view");
+
+    let mut recording = Recording::new(gpu().facts());
+    let input = recording.persistent(&x_buffer);
+    let y_buffer = gpu().buffer("y", graph.form(y).bytes()).unwrap();
+    let memory = Memory::default().with_input("x", input).with_value(y, recording.persistent(&y_buffer));
+    graph.record(&mut recording, &memory).unwrap();
+    Program::build(gpu(), &recording).unwrap().run(gpu()).unwrap();
+    let packed: Vec<f32> = gpu().read(&y_buffer, 0, shape.texels() * 4).unwrap();
+    assert_eq!(graph.form(y).unpack(&packed), values, "a copy, pixel after pixel");
+}
+
+#[test]
+fn operands_that_do_not_fit_are_named() {
+    use contraleak::graph::Operation;
+    use contraleak::graph::ops::{AddPosition, Attention, LayerNorm, PrependToken, TakeChannels};
+    let tokens = Form::Tensor(Shape::new(2, 24, 1, 5));
+    let vector = |channels| Form::Tensor(Shape::matrix(1, channels));
+    let fails = |operation: &dyn Operation, inputs: &[Form], text: &str| {
+        let message = operation.forms(inputs).unwrap_err().to_string();
+        assert!(message.contains(text), "{message}");
+    };
+    fails(&LayerNorm, &[tokens, vector(24), vector(20)], "one weight and one bias a channel");
+    fails(&Attention { heads: 5 }, &[tokens; 3], "cannot be cut into 5 heads");
+    fails(&Attention { heads: 2 }, &[tokens], "expected an activation");
+    fails(&TakeChannels { first: 2, count: 4 }, &[tokens], "channels 2..6 of [2, 24, 1, 5]");
+    fails(&TakeChannels { first: 20, count: 8 }, &[tokens], "channels 20..28");
+    fails(&TakeTokens { first: 5, count: 1 }, &[tokens], "tokens 5..6 of [2, 24, 1, 5]");
+    fails(&PrependToken, &[tokens, vector(20)], "a token [D] or [N, D]");
+    fails(&AddPosition, &[tokens, tokens], "positions [1, D, 1, T]");
+    fails(&Reshape { h: 2, w: 3 }, &[tokens], "do not make 2 x 3");
+    fails(&AvgPool2d { kernel: 2, stride: 2 }, &[tokens], "does not fit images of 1 x 5");
+}
