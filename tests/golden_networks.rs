@@ -284,3 +284,26 @@ fn reference_vgg11_bn() {
     let golden = Golden::reference("vgg11_bn");
     check_against(&golden, Architecture::Vgg11Bn, Stem::Own, 64, &VGG11_BN);
 }
+
+#[test]
+fn golden_clip_rn50() {
+    let golden = Golden::open("clip_rn50");
+    let network = Network::new(&golden, Architecture::ClipRn50, Stem::Own, 224);
+    evaluation(&golden, &network, 224, 1e-5);
+}
+
+// Transformers have neither batch norm nor corners: gradients are as exact as features.
+const CLIP_VIT_B32: Bounds =
+    Bounds { features: 1e-5, loss: 5e-6, median_gradient: 1e-4, worst_gradient: 1e-3, vanishing: 0 };
+
+#[test]
+fn reference_clip_vit_b32() {
+    let golden = Golden::reference("clip_vit_b32");
+    check_against(&golden, Architecture::ClipVitB32, Stem::Own, 224, &CLIP_VIT_B32);
+}
+
+#[test]
+fn reference_open_clip_vit_b32() {
+    let golden = Golden::reference("open_clip_vit_b32");
+    check_against(&golden, Architecture::OpenClipVitB32, Stem::Own, 224, &CLIP_VIT_B32);
+}

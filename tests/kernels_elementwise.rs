@@ -2,7 +2,7 @@
 
 mod common;
 use common::gpu::{Case, Draw, gpu, random_shapes};
-use contraleak::kernels::elementwise::{self, Dropout, Unary};
+use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::{Shape, StepState};
 use contraleak::reference::elementwise as twin;
 use contraleak::rng::{Key, Stream};
@@ -56,6 +56,34 @@ fn unary_gradients_match_their_twins() {
                 results.iter().zip(&upstream).map(|(&y, g)| g * twin.derivative(y)).collect();
             let scale = if f == Unary::Tanh { 4.0 * U } else { 0.0 };
             case.run().assert_close(dx, &expected, |i| scale * upstream[i].abs());
+        }
+    }
+}
+
+#[test]
+fn gelu_and_its_gradient_match_their_twins_out_to_the_tails() {
+    for (f, twin) in [(Gelu::Exact, twin::Gelu::Exact), (Gelu::Quick, twin::Gelu::Quick)] {
+        let mut shapes = random_shapes(8, 6);
+        shapes.push((9, Shape::new(1, 7, 64, 61)));
+        for (seed, shape) in shapes {
+            let mut case = Case::new(gpu());
+            let (_, mut values) = case.random("x", shape, seed, 8.0);
+            let special = [0.0, -0.0, 1e-30, 20.0, -20.0, 1e4, -1e4, 3e19, -3e19];
+            values.iter_mut().zip(special).for_each(|(v, x)| *v = f64::from(x as f32));
+            let x = case.input("x", shape, &values);
+            let (dy, upstream) = case.random("dy", shape, seed, 2.0);
+            let (y, dx) = (case.output("y", shape), case.output("dx", shape));
+            elementwise::gelu(&mut case.recording, f, x, y);
+            elementwise::gelu_grad(&mut case.recording, f, x, dy, dx);
+            let done = case.run();
+            // F is missed by 1.8e-8 (`shaders/common/gelu.wgsl`) and some roundings; a driver's exp by 2e-7 of itself
+            // and a rounding of its argument, at most 0.5 of which reaches F.
+            let off = 1.8e-8 + 12.0 * U;
+            let expected: Vec<f64> = values.iter().map(|&v| twin.apply(v)).collect();
+            done.assert_close(y, &expected, |i| off * values[i].abs());
+            let expected: Vec<f64> =
+                values.iter().zip(&upstream).map(|(&v, g)| g * twin.derivative(v)).collect();
+            done.assert_close(dx, &expected, |i| 4.0 * off * upstream[i].abs());
         }
     }
 }

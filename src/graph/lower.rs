@@ -62,6 +62,15 @@ impl Graph {
                 continue;
             }
             let name = node.operation.name();
+            if node.operation.view()
+                && let ([input], [output]) = (&node.inputs[..], &node.outputs[..])
+                && !operands.contains_key(output)
+                && let Some(viewed) = operands.get(input)
+            {
+                let viewed = Operand { form: self.form(*output), slice: viewed.slice };
+                operands.insert(*output, viewed);
+                continue;
+            }
             for &output in &node.outputs {
                 let form = self.form(output);
                 operands

@@ -42,12 +42,41 @@ pub struct Parameter {
     pub offset: u64,
     /// Dimensions in files.
     pub dimensions: Vec<usize>,
+    /// Whether files hold the transpose, `[columns, rows]`, of the matrix that `form` orders as `[rows, columns]`.
+    pub transposed: bool,
 }
 
 impl Parameter {
     pub fn trainable(&self) -> bool {
         self.role == Role::Trained
     }
+
+    /// Values in file order to the engine's order.
+    pub fn pack(&self, values: &[f32]) -> Vec<f32> {
+        match self.transposed {
+            true => self.form.pack(&transpose(values, self.columns())),
+            false => self.form.pack(values),
+        }
+    }
+
+    /// The inverse of [`Parameter::pack`].
+    pub fn unpack(&self, packed: &[f32]) -> Vec<f32> {
+        let values = self.form.unpack(packed);
+        match self.transposed {
+            true => transpose(&values, values.len() / self.columns().max(1)),
+            false => values,
+        }
+    }
+
+    /// Of the matrix in files.
+    fn columns(&self) -> usize {
+        self.dimensions.last().copied().unwrap_or(1)
+    }
+}
+
+/// A row-major matrix of `columns` columns, column by column.
+fn transpose(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns.max(1)).copied()).collect()
 }
 
 /// All parameters of a model. Trained ones and state lie in an arena each; every offset is a multiple of
@@ -81,8 +110,23 @@ impl ParameterSet {
         };
         let offset = *end;
         *end = (offset + form.bytes()).next_multiple_of(ALIGNMENT);
-        self.entries.push(Parameter { name, form, init, role, offset, dimensions });
+        self.entries.push(Parameter { name, form, init, role, offset, dimensions, transposed: false });
         ParameterId(self.entries.len() - 1)
+    }
+
+    /// Adds a matrix that files hold as `[rows, columns]` and `form` orders as `[columns, rows]`: a linear layer's
+    /// weight that stands on the right of its input, or positions `[T, D]` of tokens `[1, D, 1, T]`.
+    pub fn add_transposed(
+        &mut self,
+        name: String,
+        form: Form,
+        [rows, columns]: [usize; 2],
+        init: Init,
+        role: Role,
+    ) -> ParameterId {
+        let id = self.add(name, form, vec![rows, columns], init, role);
+        self.entries[id.0].transposed = true;
+        id
     }
 
     pub fn get(&self, id: ParameterId) -> &Parameter {
@@ -142,7 +186,7 @@ impl ParameterSet {
                 .filter(|v| v.len() == p.form.elements())
                 .ok_or_else(|| Error::shape(format!("{}: expected {} values", p.name, p.form.elements())))?;
             let start = p.offset as usize / 4;
-            let packed = p.form.pack(given);
+            let packed = p.pack(given);
             arena[start..start + packed.len()].copy_from_slice(&packed);
         }
         Ok(arena)
@@ -153,7 +197,7 @@ impl ParameterSet {
         for p in self.entries.iter().filter(|p| p.role == role) {
             let start = p.offset as usize / 4;
             let packed = &arena[start..start + p.form.bytes() as usize / 4];
-            values.insert(p.name.clone(), p.form.unpack(packed));
+            values.insert(p.name.clone(), p.unpack(packed));
         }
     }
 

@@ -44,6 +44,12 @@ pub trait Operation: Send + Sync {
     /// Forms of the outputs for these inputs, or why they do not fit.
     fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>>;
 
+    /// Whether the one output is the first input's memory under another shape. Lowering then gives it no memory of
+    /// its own, unless it was asked to lie somewhere; `record` copies it there.
+    fn view(&self) -> bool {
+        false
+    }
+
     /// Pushes the kernels that compute `outputs` from `inputs`.
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
 

@@ -81,6 +81,52 @@ pub fn unary_grad(recording: &mut Recording, f: Unary, y: Tensor, dy: Tensor, dx
     .record(recording);
 }
 
+/// Activations x·F(x) with F a distribution function (Hendrycks & Gimpel, 2016). They are not monotonous, so
+/// their gradient needs x, and no kernel fuses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gelu {
+    /// F the normal distribution function, missed by at most 1.8e-8 and the rounding of exp.
+    Exact,
+    /// F(x) = σ(1.702·x), as in CLIP.
+    Quick,
+}
+
+impl Gelu {
+    fn defines(self) -> Defines {
+        Defines::new().with("EXACT", self == Gelu::Exact)
+    }
+}
+
+/// `y = x·F(x)`; both of one shape.
+pub fn gelu(recording: &mut Recording, f: Gelu, x: Tensor, y: Tensor) {
+    let count = x.shape.texels();
+    Map {
+        shader: "elementwise/gelu",
+        defines: f.defines(),
+        bindings: vec![Binding::Read(x.slice), Binding::Write(y.slice)],
+        parameters: vec![count as u32],
+        count,
+        flops_each: 2,
+        passes: 2,
+    }
+    .record(recording);
+}
+
+/// Gradient of [`gelu`] from its argument: `dx = dy·(F(x) + x·F'(x))`.
+pub fn gelu_grad(recording: &mut Recording, f: Gelu, x: Tensor, dy: Tensor, dx: Tensor) {
+    let count = x.shape.texels();
+    Map {
+        shader: "elementwise/gelu_grad",
+        defines: f.defines(),
+        bindings: vec![Binding::Read(x.slice), Binding::Read(dy.slice), Binding::Write(dx.slice)],
+        parameters: vec![count as u32],
+        count,
+        flops_each: 4,
+        passes: 3,
+    }
+    .record(recording);
+}
+
 /// `y = a + b`; all of one shape. The gradient of both is dy.
 pub fn add(recording: &mut Recording, a: Tensor, b: Tensor, y: Tensor) {
     binary(recording, "OP_ADD", a, b, y);

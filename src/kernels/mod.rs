@@ -3,6 +3,7 @@
 //! A launcher takes a [`Recording`](crate::gpu::Recording) and tensors, and pushes dispatches. It
 //! picks the variant from [`Facts`](crate::gpu::Facts); nothing above this room knows which one runs.
 
+pub mod attention;
 pub mod augment;
 pub mod conv;
 pub mod elementwise;
@@ -18,6 +19,7 @@ pub mod similarity;
 mod step;
 mod tensor;
 mod tile;
+pub mod tokens;
 pub mod variants;
 
 pub use step::StepState;

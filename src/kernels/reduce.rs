@@ -67,7 +67,8 @@ fn partial_totals(recording: &mut Recording, x: Slice, defines: Defines) -> (Sli
     (partials, parts)
 }
 
-fn fold(
+/// `y[row] = factor · Σ partials[row]` in a fixed order; `partials` is [rows][parts] texels.
+pub(super) fn fold(
     recording: &mut Recording,
     partials: Slice,
     parts: usize,

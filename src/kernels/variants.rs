@@ -24,10 +24,11 @@ pub fn variants(facts: &Facts) -> Vec<Variant> {
         KernelClass::Discrete => "tiled: large tiles where the shape allows",
         KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
     };
-    let depthwise = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
+    let direct = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
     let families = [
         ("conv2d", dense),
-        ("depthwise conv2d", depthwise),
+        ("depthwise conv2d", direct),
+        ("attention", direct),
         ("contrastive losses", dense),
         ("similarity", dense),
         ("matmul", tiles),

@@ -1,6 +1,9 @@
 //! Convolution, linear and batch-norm layers, and the context that they are traced in.
 
-use crate::graph::ops::{BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, DepthwiseConv2d, Dropout};
+use crate::graph::ops::{
+    BatchNormEval, BatchNormTrain, BiasActivation, Conv2d, DepthwiseConv2d, Dropout,
+    LayerNorm as LayerNormOperation,
+};
 use crate::graph::{Form, Graph, Init, ParameterId, ParameterSet, Role, Value};
 use crate::kernels::Shape;
 use crate::kernels::conv::WeightShape;
@@ -67,12 +70,42 @@ impl<'a> Names<'a> {
         Names { prefix: format!("{}{name}.", self.prefix), parameters: self.parameters }
     }
 
-    fn add(&mut self, name: &str, form: Form, dimensions: Vec<usize>, init: Init, role: Role) -> ParameterId {
-        self.parameters.add(format!("{}{name}", self.prefix), form, dimensions, init, role)
+    /// A single value of each channel.
+    pub(super) fn vector(&mut self, name: &str, channels: usize, init: Init, role: Role) -> ParameterId {
+        self.add(name, Form::Tensor(Shape::matrix(1, channels)), vec![channels], init, role)
     }
 
-    fn vector(&mut self, name: &str, channels: usize, init: Init, role: Role) -> ParameterId {
-        self.add(name, Form::Tensor(Shape::matrix(1, channels)), vec![channels], init, role)
+    /// Weights `[O, I]` of a linear layer.
+    fn matrix(&mut self, name: &str, i: usize, o: usize, init: Init) -> ParameterId {
+        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
+        self.add(name, form, vec![o, i], init, Role::Trained)
+    }
+
+    fn add_transposed(
+        &mut self,
+        name: &str,
+        form: Form,
+        dimensions: [usize; 2],
+        init: Init,
+        role: Role,
+    ) -> ParameterId {
+        self.parameters.add_transposed(format!("{}{name}", self.prefix), form, dimensions, init, role)
+    }
+
+    /// Positions `[T, D]` of tokens `[N, D, 1, T]`.
+    pub(super) fn positions(
+        &mut self,
+        name: &str,
+        tokens: usize,
+        channels: usize,
+        init: Init,
+    ) -> ParameterId {
+        let form = Form::Tensor(Shape::new(1, channels, 1, tokens));
+        self.add_transposed(name, form, [tokens, channels], init, Role::Trained)
+    }
+
+    fn add(&mut self, name: &str, form: Form, dimensions: Vec<usize>, init: Init, role: Role) -> ParameterId {
+        self.parameters.add(format!("{}{name}", self.prefix), form, dimensions, init, role)
     }
 }
 
@@ -170,6 +203,8 @@ pub enum LinearInit {
     Normal(f64),
     /// N(0, 1/I) weights, that is standard deviation 1/√I, zero bias.
     FanIn,
+    /// Each as it says.
+    Parts { weight: Init, bias: Init },
 }
 
 /// `y = f(x Wᵀ + b)`.
@@ -196,11 +231,31 @@ impl Linear {
             LinearInit::Glorot => (Init::Uniform((6.0 / (i + o) as f64).sqrt()), Init::Zeros),
             LinearInit::Normal(std) => (Init::Normal(std), Init::Zeros),
             LinearInit::FanIn => (Init::Normal(bound), Init::Zeros),
+            LinearInit::Parts { weight, bias } => (weight, bias),
         };
-        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
-        let weight = names.add("weight", form, vec![o, i], weight_init, Role::Trained);
+        let weight = names.matrix("weight", i, o, weight_init);
         let bias = bias.then(|| names.vector("bias", o, bias_init, Role::Trained));
         Linear { weight, bias, activation }
+    }
+
+    /// `y = x W + b` whose weight and bias have names of their own: `[O, I]` and `[O]` in files.
+    pub fn named(
+        names: &mut Names,
+        [weight, bias]: [&str; 2],
+        i: usize,
+        o: usize,
+        [weight_init, bias_init]: [Init; 2],
+    ) -> Linear {
+        let weight = names.matrix(weight, i, o, weight_init);
+        let bias = Some(names.vector(bias, o, bias_init, Role::Trained));
+        Linear { weight, bias, activation: None }
+    }
+
+    /// `y = x P` without bias, with P `[I, O]` in files under the name `name`: CLIP's `proj`.
+    pub fn projection(names: &mut Names, name: &str, i: usize, o: usize, init: Init) -> Linear {
+        let form = Form::Weight(WeightShape { o, i, kernel: 1 });
+        let weight = names.add_transposed(name, form, [i, o], init, Role::Trained);
+        Linear { weight, bias: None, activation: None }
     }
 
     /// The weight matrix, e.g. for a penalty on weights alone.
@@ -208,7 +263,7 @@ impl Linear {
         self.weight
     }
 
-    /// `[N, I]` to `[N, O]`.
+    /// `[N, I]` to `[N, O]`, or tokens `[N, I, 1, T]` to `[N, O, 1, T]`.
     pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
         let weight = tracer.parameter(self.weight);
         let y = tracer.graph.apply1(Conv2d { stride: 1, padding: 0 }, &[x, weight])?;
@@ -234,8 +289,13 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     pub fn new(names: &mut Names, channels: usize) -> BatchNorm {
+        BatchNorm::scaled(names, channels, Init::Ones)
+    }
+
+    /// With a scale that begins otherwise than as ones.
+    pub fn scaled(names: &mut Names, channels: usize, scale: Init) -> BatchNorm {
         BatchNorm {
-            weight: names.vector("weight", channels, Init::Ones, Role::Trained),
+            weight: names.vector("weight", channels, scale, Role::Trained),
             bias: names.vector("bias", channels, Init::Zeros, Role::Trained),
             running_mean: names.vector("running_mean", channels, Init::Zeros, Role::State),
             running_var: names.vector("running_var", channels, Init::Ones, Role::State),
@@ -262,5 +322,27 @@ impl BatchNorm {
             Mode::Train => tracer.graph.apply1(BatchNormTrain { activation }, &inputs),
             Mode::Eval => tracer.graph.apply1(BatchNormEval { activation }, &inputs),
         }
+    }
+}
+
+/// Layer norm over the channels of each pixel with learned scale and shift; ε = 1e-5.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    weight: ParameterId,
+    bias: ParameterId,
+}
+
+impl LayerNorm {
+    pub fn new(names: &mut Names, channels: usize) -> LayerNorm {
+        LayerNorm {
+            weight: names.vector("weight", channels, Init::Ones, Role::Trained),
+            bias: names.vector("bias", channels, Init::Zeros, Role::Trained),
+        }
+    }
+
+    /// `[N, C, H, W]` to the same shape.
+    pub fn forward(&self, tracer: &mut Tracer, x: Value) -> Result<Value> {
+        let (weight, bias) = (tracer.parameter(self.weight), tracer.parameter(self.bias));
+        tracer.graph.apply1(LayerNormOperation, &[x, weight, bias])
     }
 }

@@ -7,7 +7,10 @@
 //! names that published code uses).
 
 mod architecture;
+mod attention;
 mod backbone;
+mod clip_resnet;
+mod clip_vit;
 pub mod encoder_file;
 mod head;
 mod layers;
@@ -21,9 +24,10 @@ pub mod state_dict;
 mod vgg;
 
 pub use architecture::{Architecture, Stem};
+pub use attention::{AttentionPool2d, ClassToken, MultiHeadAttention, Positions};
 pub use backbone::Backbone;
 pub use encoder_file::{EncoderFile, EncoderMetadata};
 pub use head::{Head, HeadKind};
-pub use layers::{BatchNorm, Conv, DepthwiseConv, Draws, Linear, LinearInit, Mode, Names, Tracer};
+pub use layers::{BatchNorm, Conv, DepthwiseConv, Draws, LayerNorm, Linear, LinearInit, Mode, Names, Tracer};
 pub use mlp::{DeepSets, Mlp, PointSets};
 pub use state_dict::{Matched, StateDict, StateTensor};

@@ -34,6 +34,38 @@ impl Activation {
     }
 }
 
+/// The activations x·F(x) with F a distribution function; the gradient is a function of x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gelu {
+    /// F = Φ, the normal distribution function.
+    Exact,
+    /// F(x) = σ(1.702·x).
+    Quick,
+}
+
+impl Gelu {
+    fn distribution(self, x: f64) -> f64 {
+        match self {
+            Gelu::Exact => statrs::function::erf::erfc(-x / std::f64::consts::SQRT_2) / 2.0,
+            Gelu::Quick => 1.0 / (1.0 + (-1.702 * x).exp()),
+        }
+    }
+
+    pub fn apply(self, x: f64) -> f64 {
+        x * self.distribution(x)
+    }
+
+    /// Derivative at x.
+    pub fn derivative(self, x: f64) -> f64 {
+        let f = self.distribution(x);
+        let density = match self {
+            Gelu::Exact => (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt(),
+            Gelu::Quick => 1.702 * f * (1.0 - f),
+        };
+        f + x * density
+    }
+}
+
 /// max(x, 0).
 pub fn relu(x: &[f64]) -> Vec<f64> {
     x.iter().map(|&x| Activation::Relu.apply(x)).collect()

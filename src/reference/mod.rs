@@ -9,11 +9,13 @@
 //!
 //! A backward function takes the upstream gradient `gout` and returns the gradient of each input.
 
+pub mod attention;
 pub mod augment;
 pub mod augment_params;
 pub mod conv;
 pub mod elementwise;
 pub mod hop_skip_jump;
+pub mod layer_norm;
 pub mod loss;
 pub mod matmul;
 pub mod norm;

@@ -2,24 +2,26 @@
 //! Recordings are plain data: shapes are as large as it takes to reach a variant, and nothing is allocated.
 
 use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Recording, Slice};
+use contraleak::kernels::attention::{Attention, AttentionGrad, AttentionShape, attention, attention_grad};
 use contraleak::kernels::augment::{self, Batch, Images, PixelFormat, ViewOrder, ViewSettings};
 use contraleak::kernels::conv::depthwise::{
     DepthwiseShape, DepthwiseWeights, depthwise_conv2d, depthwise_conv2d_grad_input,
     depthwise_conv2d_grad_weight,
 };
 use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight};
-use contraleak::kernels::elementwise::{self, Dropout, Unary};
+use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
 use contraleak::kernels::loss::{self, CrossEntropy};
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::norm::{
-    BatchNormEval, BatchNormGrad, BatchNormTrain, batch_norm_eval, batch_norm_eval_grad, batch_norm_train,
-    batch_norm_train_grad,
+    BatchNormEval, BatchNormGrad, BatchNormTrain, LayerNorm, LayerNormGrad, batch_norm_eval,
+    batch_norm_eval_grad, batch_norm_train, batch_norm_train_grad, layer_norm, layer_norm_grad,
+    layer_norm_statistics_bytes,
 };
 use contraleak::kernels::optim::{self, Adam, Lars, Segment, SegmentTable, Sgd};
 use contraleak::kernels::pool::{self, Pool2d};
 use contraleak::kernels::similarity::{self, Similarity};
-use contraleak::kernels::{Shape, Tensor, reduce};
+use contraleak::kernels::{Shape, Tensor, reduce, tokens};
 
 /// The adapters that launchers tell apart, with the limits that every WebGPU adapter has.
 pub fn adapters() -> Vec<(&'static str, Facts)> {
@@ -50,6 +52,7 @@ pub fn record_all(facts: &Facts) -> Recording {
     let r = &mut recording;
     elementwise_kernels(r);
     norms(r);
+    transformers(r);
     pools(r);
     reductions(r);
     convolutions(r);
@@ -150,6 +153,30 @@ fn norms(r: &mut Recording) {
             batch_norm_eval_grad(r, &grad);
         }
     }
+}
+
+fn transformers(r: &mut Recording) {
+    let (queries, keys) = (Shape::new(3, 24, 1, 5), Shape::new(3, 24, 1, 7));
+    let [x, dx, y, dy] = [queries; 4].map(|shape| tensor(r, shape));
+    for f in [Gelu::Exact, Gelu::Quick] {
+        elementwise::gelu(r, f, x, y);
+        elementwise::gelu_grad(r, f, x, dy, dx);
+    }
+    let [gamma, beta, dgamma, dbeta] = [24; 4].map(|c| matrix(r, 1, c));
+    let statistics = bytes(r, layer_norm_statistics_bytes(queries));
+    layer_norm(r, &LayerNorm { x, gamma, beta, y, statistics });
+    layer_norm_grad(r, &LayerNormGrad { x, dy, gamma, statistics, dx, dgamma, dbeta });
+    let [k, v, dk, dv] = [keys; 4].map(|shape| tensor(r, shape));
+    let shape = AttentionShape::new(2, queries, keys, keys).expect("fits");
+    let probabilities = tensor(r, shape.probabilities());
+    attention(r, &Attention { shape, q: x, k, v, probabilities, y });
+    attention_grad(r, &AttentionGrad { shape, q: x, k, v, probabilities, dy, dq: dx, dk, dv });
+    let (token, longer) = (matrix(r, 1, 24), tensor(r, Shape { w: 6, ..queries }));
+    tokens::prepend_token(r, x, token, longer);
+    tokens::shift_tokens(r, longer, 1, y);
+    let position = tensor(r, Shape { n: 1, ..queries });
+    tokens::add_position(r, x, position, y);
+    tokens::add_position_grad(r, dy, position);
 }
 
 fn pools(r: &mut Recording) {

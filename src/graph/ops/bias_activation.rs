@@ -50,7 +50,7 @@ impl Operation for BiasActivation {
 }
 
 /// `[N, C, H, W]` to the sum of each channel, `[1, C]`.
-struct ChannelSums;
+pub(super) struct ChannelSums;
 
 impl Operation for ChannelSums {
     fn name(&self) -> &'static str {

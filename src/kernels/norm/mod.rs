@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe & Szegedy, 2015), with the residual sum and the activation that follow it:
+//! Layer normalisation (`layer_norm`), and batch normalisation (Ioffe & Szegedy, 2015), with the residual sum and the activation that follow it:
 //! `y = f(γ·(x − μ)/√(σ² + ε) + β + residual)`, statistics per channel over N, H and W.
 //!
 //! Memory decides the time. With one unit for each pass over a tensor of x's size:
@@ -8,14 +8,16 @@
 
 mod backward;
 mod forward;
+mod layer_norm;
 
 pub use backward::{BatchNormGrad, batch_norm_eval_grad, batch_norm_train_grad};
 pub use forward::{BatchNormEval, BatchNormTrain, batch_norm_eval, batch_norm_train};
+pub use layer_norm::{LayerNorm, LayerNormGrad, layer_norm, layer_norm_grad, layer_norm_statistics_bytes};
 
 use super::{Shape, Tensor};
 use crate::{Error, Result};
 
-/// ε of every batch norm here, as in torchvision.
+/// ε of every batch norm and layer norm here, as in torchvision.
 pub const EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics.
 pub const MOMENTUM: f32 = 0.1;

@@ -317,7 +317,7 @@ impl Learner {
                 values.len()
             )));
         }
-        gpu.write(&self.weights.trained, parameter.offset, &parameter.form.pack(values))
+        gpu.write(&self.weights.trained, parameter.offset, &parameter.pack(values))
     }
 
     /// Reads one trained parameter, in file order.
@@ -339,7 +339,7 @@ impl Learner {
     fn read(&self, gpu: &Gpu, arena: &Buffer, name: &str) -> Result<Vec<f32>> {
         let parameter = self.trained(name)?;
         let packed: Vec<f32> = gpu.read(arena, parameter.offset, parameter.form.bytes() as usize / 4)?;
-        Ok(parameter.form.unpack(&packed))
+        Ok(parameter.unpack(&packed))
     }
 
     fn trained(&self, name: &str) -> Result<&crate::graph::Parameter> {

@@ -5,6 +5,7 @@ mod label_only;
 mod layers;
 mod rows;
 mod training;
+mod transformers;
 
 use super::workspace::Workspace;
 use crate::Result;
@@ -72,6 +73,7 @@ pub fn cases(scale: &Scale) -> Vec<Case> {
         layers::cases(scale),
         rows::cases(scale),
         training::cases(scale),
+        transformers::cases(scale),
         label_only::cases(scale),
     ]
     .into_iter()
