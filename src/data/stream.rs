@@ -218,16 +218,14 @@ impl Images for ImageFiles {
     }
     fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
         self.check_indices(indices)?;
-        let images: Vec<Result<Vec<u8>, Problem>> =
-            indices.par_iter().map(|&index| self.decode(index)).collect();
-        let mut pixels = Vec::with_capacity(indices.len() * self.image_bytes());
+        let mut pixels = vec![0; indices.len() * self.image_bytes()];
+        let found: Vec<Result<(), Problem>> = pixels
+            .par_chunks_exact_mut(self.image_bytes())
+            .zip(indices)
+            .map(|(image, &index)| self.decode(index).map(|decoded| image.copy_from_slice(&decoded)))
+            .collect();
         let mut problems = Problems::default();
-        for image in images {
-            match image {
-                Ok(image) => pixels.extend(image),
-                Err(problem) => problems.push(problem),
-            }
-        }
+        found.into_iter().filter_map(Result::err).for_each(|problem| problems.push(problem));
         problems.into_result()?;
         Ok(pixels)
     }

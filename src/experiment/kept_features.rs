@@ -41,6 +41,7 @@ pub struct Keep<'a> {
 }
 
 /// What is measured of which images by which encoder.
+#[derive(Clone, Copy)]
 pub struct Measured<'a> {
     pub gpu: &'a Gpu,
     pub encoder: &'a Encoder,
