@@ -57,8 +57,7 @@ pub fn write_parts_atomic(
     let path = path.as_ref();
     let mut failure = None;
     let written = write_atomic(path, |file| {
-        let mut put =
-            |bytes: &[u8]| file.write_all(bytes).map_err(|error| Error::io(path, explain(error)));
+        let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(|error| Error::io(path, explain(error)));
         write(&mut put).map_err(|error| {
             failure = Some(error);
             io::Error::other("a part failed")

@@ -171,7 +171,7 @@ fn files_on_demand_are_the_files_in_memory() {
         assert_same(&format!("{at}{options}"));
     }
     let (set, images) = assert_same(&format!("{at}#unique=true"));
-    assert_eq!(set.len(), 26, "4 of 30 images are there twice");
+    assert_eq!(set.len(), 27, "3 of 30 images are there twice, a JPEG is another picture than its PNG");
     assert_ne!(images.source_hash(), data::open_images(&at).unwrap().source_hash());
 
     let photos = tempfile::tempdir().unwrap();
@@ -229,7 +229,7 @@ fn mistakes_in_files_name_them() {
     // A file that changes after its size was read.
     save(&root.join("cats/008.png"), (28, 20), 1);
     says(images.read(&all), &["008.png", "expected 20x20", "found 28x20"]);
-    says(data::open_images(&format!("folder:{}", root.display())), &["labels.csv"]);
+    says(data::open_images(&format!("folder:{}", root.display())), &["008.png", "found 28x20"]);
 }
 
 #[test]
@@ -283,7 +283,8 @@ fn fingerprints_change_with_the_images() {
 fn a_survey_is_what_sets_in_memory_say_of_themselves() {
     let folder = tempfile::tempdir().unwrap();
     write_images(folder.path(), 40, |index| (20 + index % 3, 24));
-    let spec = format!("csv:{}#target=kind,attribute=group,crop=18", folder.path().join("labels.csv").display());
+    let spec =
+        format!("csv:{}#target=kind,attribute=group,crop=18", folder.path().join("labels.csv").display());
     let (set, images) = assert_same(&spec);
     let mut heard = Vec::new();
     let found = survey(&*images, Some(&describe_image), &mut |done| {
@@ -333,9 +334,7 @@ fn features_do_not_depend_on_where_images_lie() {
             heard.push(next);
             false
         };
-        encoder
-            .features_in_parts(gpu(), &*images, &all, &views, part, &mut sink, &mut progress)
-            .unwrap();
+        encoder.features_in_parts(gpu(), &*images, &all, &views, part, &mut sink, &mut progress).unwrap();
         assert!(found == expected, "part {part}");
         assert_eq!(heard, [6, 6, 6, 6, 6, 6, 6, 3]);
     }
@@ -346,8 +345,7 @@ fn features_do_not_depend_on_where_images_lie() {
         parts.push((first, features));
         Ok(())
     };
-    let result =
-        encoder.features_in_parts(gpu(), &*images, &all, &views, 6, &mut sink, &mut |_| false);
+    let result = encoder.features_in_parts(gpu(), &*images, &all, &views, 6, &mut sink, &mut |_| false);
     says(result, &[images.id(all[40])]);
     assert!(!parts.is_empty());
     for (first, features) in parts {
@@ -427,11 +425,11 @@ fn interrupted_measurements_go_on_and_end_in_the_same_bits() {
         first
     };
     let reseeded = Views { seed: 6, ..views.clone() };
-    let mirrored = faces(IMAGES, 9);
+    let strangers = faces(IMAGES, 9);
     let named = Keep { encoder: "another", ..keep };
     assert_eq!(other(&Measured { keep: Some(named), ..work }, Similarity::Cosine), Some(0));
     assert_eq!(other(&Measured { views: &reseeded, ..work }, Similarity::Cosine), Some(0));
-    assert_eq!(other(&Measured { images: &mirrored, ..work }, Similarity::Cosine), Some(0));
+    assert_eq!(other(&Measured { images: &strangers, ..work }, Similarity::Cosine), Some(0));
     assert_eq!(other(&work, Similarity::Pearson), Some(0));
     assert_eq!(run(&work, 0).1, [1100], "a run that was stopped at once leaves what is kept");
 

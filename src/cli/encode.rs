@@ -132,16 +132,18 @@ fn header(shape: &[usize]) -> Result<Vec<u8>> {
     let indices = 8 * shape[0];
     let features = 4 * shape.iter().product::<usize>();
     let tensors = vec![
-        ("index".to_string(), TensorInfo {
-            dtype: Dtype::I64,
-            shape: vec![shape[0]],
-            data_offsets: (0, indices),
-        }),
-        ("features".to_string(), TensorInfo {
-            dtype: Dtype::F32,
-            shape: shape.to_vec(),
-            data_offsets: (indices, indices + features),
-        }),
+        (
+            "index".to_string(),
+            TensorInfo { dtype: Dtype::I64, shape: vec![shape[0]], data_offsets: (0, indices) },
+        ),
+        (
+            "features".to_string(),
+            TensorInfo {
+                dtype: Dtype::F32,
+                shape: shape.to_vec(),
+                data_offsets: (indices, indices + features),
+            },
+        ),
     ];
     let wrong = |error: &dyn std::fmt::Display| Error::shape(format!("features: {error}"));
     let metadata = Metadata::new(None, tensors).map_err(|e| wrong(&e))?;

@@ -68,20 +68,14 @@ pub struct DecodedFiles {
 /// Lists the first 20 files that cannot be used (missing, undecodable, truncated, animated, CMYK, under
 /// 8 pixels, of another size than the first) and counts the others. With `skip_bad` such files, except
 /// those of another size, are left out and named in the result.
-pub fn decode_all(
-    files: &[ImageFile],
-    alpha: Alpha,
-    fit: Fit,
-    skip_bad: bool,
-) -> Result<DecodedFiles> {
-    let decoded: Vec<Result<(Decoded, [u8; 32]), Problem>> =
-        files
-            .par_iter()
-            .map(|file| {
-                let bytes = bytes_of(file)?;
-                Ok((decode_fitted(&bytes, file, alpha, fit)?, Sha256::digest(&bytes).into()))
-            })
-            .collect();
+pub fn decode_all(files: &[ImageFile], alpha: Alpha, fit: Fit, skip_bad: bool) -> Result<DecodedFiles> {
+    let decoded: Vec<Result<(Decoded, [u8; 32]), Problem>> = files
+        .par_iter()
+        .map(|file| {
+            let bytes = bytes_of(file)?;
+            Ok((decode_fitted(&bytes, file, alpha, fit)?, Sha256::digest(&bytes).into()))
+        })
+        .collect();
 
     let mut problems = Problems::default();
     let mut skipped = Vec::new();
@@ -100,7 +94,12 @@ pub fn decode_all(
     for (position, (image, digest)) in good {
         if (image.width, image.height) != (width, height) {
             let like = &files[kept[0]].path;
-            problems.push(other_size(&files[position].path, (width, height), like, (image.width, image.height)));
+            problems.push(other_size(
+                &files[position].path,
+                (width, height),
+                like,
+                (image.width, image.height),
+            ));
             continue;
         }
         pixels.extend_from_slice(&image.pixels);

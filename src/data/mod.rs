@@ -143,8 +143,7 @@ fn without_duplicates(set: ImageSet) -> Result<ImageSet> {
 
 /// The sentence of a report that counts the images left out as duplicates.
 fn duplicates_note(removed: usize) -> Option<String> {
-    (removed > 0)
-        .then(|| format!("{removed} images have the pixels of an earlier image and were left out"))
+    (removed > 0).then(|| format!("{removed} images have the pixels of an earlier image and were left out"))
 }
 
 /// Every image of the set resized to `size` x `size` ([`resize::resize_bilinear`]); `size` is at least 1.

@@ -83,9 +83,14 @@ impl Fit {
 
 /// torchvision's `Resize(short, filter)` (the long side is rounded down) and `CenterCrop(side)` (an offset between
 /// two pixels goes to the even one).
-fn crop(pixels: &[u8], (width, height): (usize, usize), side: usize, short: usize, filter: Filter) -> Vec<u8> {
+fn crop(
+    pixels: &[u8],
+    (width, height): (usize, usize),
+    side: usize,
+    short: usize,
+    filter: Filter,
+) -> Vec<u8> {
     let least = width.min(height);
-    // Where the short side fits, the long one stays as it is: short * long / least is then long itself.
     let resized = [width, height].map(|extent| short * extent / least);
     let first = resized.map(|extent| {
         let spare = extent - side;

@@ -78,10 +78,8 @@ impl FileSet {
             Fit::Stretch(_) | Fit::Crop { .. } => Look::Presence,
         };
         let alpha = self.images.alpha;
-        let seen: Vec<Result<Seen, Problem>> = order
-            .par_iter()
-            .map(|&index| look_at(&self.entries[index].file, alpha, fit, look))
-            .collect();
+        let seen: Vec<Result<Seen, Problem>> =
+            order.par_iter().map(|&index| look_at(&self.entries[index].file, alpha, fit, look)).collect();
 
         let (mut problems, mut skipped) = (Problems::default(), Vec::new());
         let mut kept: Vec<(usize, Seen)> = Vec::with_capacity(order.len());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::decode::ImageFile;
-use super::file_set::{LabelledEntry, PublishedFiles, FileSet};
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles};
 use super::folder::children;
 use super::missing::expected_files;
 use super::problems::{Problem, Problems, on_line};
@@ -81,7 +81,12 @@ fn class_names(root: &Path, classes: &[(&str, usize)]) -> Result<Vec<String>> {
     Ok(classes.iter().map(|(id, _)| names.get(id).map_or(*id, |name| name.trim()).to_string()).collect())
 }
 
-fn train(root: &Path, wnids: &Path, classes: &[(&str, usize)], entries: &mut Vec<LabelledEntry>) -> Result<()> {
+fn train(
+    root: &Path,
+    wnids: &Path,
+    classes: &[(&str, usize)],
+    entries: &mut Vec<LabelledEntry>,
+) -> Result<()> {
     let mut problems = Problems::default();
     for (class, (id, line)) in classes.iter().enumerate() {
         let below = format!("train/{id}/images");

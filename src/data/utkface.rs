@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::decode::ImageFile;
-use super::file_set::{LabelledEntry, PublishedFiles, FileSet};
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles};
 use super::folder::{children, is_image, skipped_note};
 use super::missing::{expected_folder, instead};
 use super::problems::{Problem, Problems};

@@ -60,16 +60,11 @@ pub type Tell<'a> = dyn FnMut(&Pace) -> bool + 'a;
 /// # Errors
 /// As [`Encoder::features_in_parts`] and [`membership_features`]; a chunk that cannot be written;
 /// [`Error::Interrupted`] when `tell` says so.
-pub fn similarities(
-    work: &Measured,
-    similarity: Similarity,
-    tell: &mut Tell,
-) -> Result<MembershipFeatures> {
+pub fn similarities(work: &Measured, similarity: Similarity, tell: &mut Tell) -> Result<MembershipFeatures> {
     let (views, dim) = (work.views.count, work.encoder.feature_dim());
     let pairs = views * views.saturating_sub(1) / 2;
-    let make = |embeddings: Vec<f32>| {
-        Ok(membership_features(work.gpu, &embeddings, views, dim, similarity)?.sorted)
-    };
+    let make =
+        |embeddings: Vec<f32>| Ok(membership_features(work.gpu, &embeddings, views, dim, similarity)?.sorted);
     let sorted = work.rows(&format!("similarities {similarity:?}"), pairs, make, tell)?;
     Ok(MembershipFeatures::of_sorted(sorted, pairs))
 }

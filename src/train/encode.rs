@@ -183,7 +183,10 @@ impl Encoder {
             )));
         }
         images.check_indices(indices)?;
-        let batch = (self.rows(gpu) / views.count).clamp(1, indices.len().max(1));
+        if indices.is_empty() {
+            return Ok(());
+        }
+        let batch = (self.rows(gpu) / views.count).clamp(1, indices.len());
         let pass = Pass::new(gpu, self, images, views, batch)?;
         let row = views.count * self.feature_dim();
         let (mut ready, mut first) = (Vec::new(), 0);

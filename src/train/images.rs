@@ -75,8 +75,10 @@ impl GpuImages {
             )));
         }
         gpu.write(&self.pixels, 0, words)?;
-        let entries =
-            samples.iter().enumerate().map(|(slot, &index)| BatchEntry { sample: index as u32, slot: slot as u32 });
+        let entries = samples
+            .iter()
+            .enumerate()
+            .map(|(slot, &index)| BatchEntry { sample: index as u32, slot: slot as u32 });
         self.write_entries(gpu, entries.collect())
     }
 
@@ -141,8 +143,5 @@ impl GpuImages {
 
 /// u8 RGB pixels as the GPU reads them, a word a pixel.
 pub(super) fn packed(pixels: &[u8]) -> Vec<u32> {
-    pixels
-        .chunks_exact(3)
-        .map(|p| u32::from(p[0]) | u32::from(p[1]) << 8 | u32::from(p[2]) << 16)
-        .collect()
+    pixels.chunks_exact(3).map(|p| u32::from(p[0]) | u32::from(p[1]) << 8 | u32::from(p[2]) << 16).collect()
 }
