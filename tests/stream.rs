@@ -92,7 +92,7 @@ const TORCHVISION: [(usize, usize, usize, usize, Filter, &str); 12] = [
     (61, 40, 20, 29, Filter::Bicubic, "b1529ca7f53b7f45"),
     (19, 23, 32, 32, Filter::Bicubic, "7039e517cd1b92fc"),
     (45, 33, 32, 32, Filter::Bicubic, "0d8ca0910b01c810"),
-    (12, 200, 8, 11, Filter::Bicubic, "b586db4149984a2f"),
+    (200, 12, 8, 11, Filter::Bicubic, "2e68b41703733346"),
     (24, 24, 24, 24, Filter::Bicubic, "43a60e15524fc6b0"),
     (90, 70, 24, 32, Filter::Bilinear, "8816d3c7bbf5e1b1"),
     (16, 29, 16, 16, Filter::Bicubic, "10902153378732cf"),

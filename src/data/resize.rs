@@ -1,7 +1,8 @@
 //! Antialiased resizing of 8-bit images, with the arithmetic that Pillow documents for its `BILINEAR` and
 //! `BICUBIC` filters: a filter whose support widens with the shrink factor, half-pixel centres, weights in fixed
 //! point with 22 fractional bits, a horizontal pass rounded to 8 bits, then a vertical one. Bilinear equals plain
-//! interpolation when enlarging.
+//! interpolation when enlarging. (Pillow 13 takes the vertical pass first for images more than twice as tall as
+//! wide and for some other shapes; the horizontal one is first here always, as in the versions before.)
 //!
 //! [`Fit`] is how images come to one size: as they are, stretched to a square, or as ImageNet and CLIP models see
 //! them (torchvision's `Resize(short)` and `CenterCrop(side)`).
