@@ -45,6 +45,27 @@ pub fn write_bytes_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |file| file.write_all(bytes))
 }
 
+/// [`write_atomic`] of parts that are made one after the other: `write` is handed a function that takes the next
+/// bytes.
+///
+/// # Errors
+/// As [`write_atomic`], and what `write` fails with, unchanged.
+pub fn write_parts_atomic(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let mut failure = None;
+    let written = write_atomic(path, |file| {
+        let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(|error| Error::io(path, explain(error)));
+        write(&mut put).map_err(|error| {
+            failure = Some(error);
+            io::Error::other("a part failed")
+        })
+    });
+    failure.map_or(written, Err)
+}
+
 fn write_aside_and_rename(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,

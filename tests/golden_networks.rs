@@ -23,7 +23,8 @@ struct Network {
 }
 
 impl Network {
-    fn new(golden: &Golden, architecture: Architecture, stem: Stem, side: usize) -> Network {
+    /// `bare` is a prefix of parameter names that the file's weights were filled without.
+    fn new(golden: &Golden, architecture: Architecture, stem: Stem, side: usize, bare: &str) -> Network {
         let mut parameters = ParameterSet::new();
         let mut names = Names::new(&mut parameters);
         let width = architecture.usual_width();
@@ -36,7 +37,10 @@ impl Network {
         let head = [linear(0, encoder.feature_dim(), 512, Some(Unary::Relu)), linear(2, 512, 128, None)];
         let values = parameters
             .iter()
-            .map(|(_, p)| (p.name.clone(), golden_weights(golden, &p.name, &p.dimensions)))
+            .map(|(_, p)| {
+                let name = p.name.strip_prefix(bare).unwrap_or(&p.name);
+                (p.name.clone(), golden_weights(golden, name, &p.dimensions))
+            })
             .collect();
         let upload = |role| {
             let arena = parameters.pack_arena(role, &values).unwrap_or_else(|e| panic!("{e}"));
@@ -56,6 +60,9 @@ impl Network {
         memory
     }
 }
+
+/// A prefix that no name has.
+const NOTHING: &str = "\0";
 
 /// golden/README.md, "How inputs and weights are made".
 fn golden_weights(golden: &Golden, name: &str, dimensions: &[usize]) -> Vec<f32> {
@@ -121,7 +128,7 @@ fn check(file: &str, architecture: Architecture, stem: Stem, side: usize, bounds
 }
 
 fn check_against(golden: &Golden, architecture: Architecture, stem: Stem, side: usize, bounds: &Bounds) {
-    let network = Network::new(golden, architecture, stem, side);
+    let network = Network::new(golden, architecture, stem, side, NOTHING);
     evaluation(golden, &network, side, bounds.features);
     training(golden, &network, side, bounds);
 }
@@ -185,7 +192,16 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
 
     let value = |name: &str| {
         let (buffer, form) = results.get(name).unwrap_or_else(|| panic!("{name} was not computed"));
-        read(buffer, *form)
+        let parameter = name.strip_prefix("grad.").and_then(|parameter| network.parameters.find(parameter));
+        match parameter {
+            // In the order of files, which for some is not that of the form.
+            Some(id) => {
+                let packed: Vec<f32> =
+                    gpu().read(buffer, 0, form.bytes() as usize / 4).unwrap_or_else(|e| panic!("{e}"));
+                network.parameters.get(id).unpack(&packed).into_iter().map(f64::from).collect()
+            }
+            None => read(buffer, *form),
+        }
     };
     let (got, expected) = (value("train.z"), golden.data("train.z"));
     println!("train.z: relative error {:.2e}", common::relative_l2(&got, &expected));
@@ -288,7 +304,7 @@ fn reference_vgg11_bn() {
 #[test]
 fn golden_clip_rn50() {
     let golden = Golden::open("clip_rn50");
-    let network = Network::new(&golden, Architecture::ClipRn50, Stem::Own, 224);
+    let network = Network::new(&golden, Architecture::ClipRn50, Stem::Own, 224, "visual.");
     evaluation(&golden, &network, 224, 1e-5);
 }
 

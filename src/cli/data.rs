@@ -65,7 +65,8 @@ const SPEC_HELP: &str = "Data sets:
   csv:FILE#target=COLUMN,attribute=COLUMN,where=COLUMN=VALUE  first column: image path relative to the CSV
   tensor:FILE.safetensors                                  images f32 [N,3,H,W] in 0..1, target, attribute i64 [N]
   synthetic-faces:count=N,size=S,seed=N,correlation=0..1   drawn on the spot
-Options of all kinds, after '#': size=S, shuffle=SEED, take=A..B
+Options of all kinds, after '#': size=S, shuffle=SEED, take=A..B, unique=true
+  crop=S (short side S, bicubic, then the middle S x S: CLIP), crop=S,short=R,filter=bicubic|bilinear
   quarter=1|2|3|4 (target-train, target-test, shadow-train, shadow-test of the pool), quarter-seed=SEED,
   quarters=torch (as He & Zhang's code cuts them), subset=N (images drawn before the cut)
 

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Serialize;
 
 use super::{Global, interrupt, output, progress};
 use crate::augment::{Recipe, normalization_named};
 use crate::data;
 use crate::experiment::load::{Hints, load_encoder};
-use crate::files::write_bytes_atomic;
+use crate::files::write_parts_atomic;
 use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::{Architecture, Stem};
 use crate::train::Views;
@@ -65,6 +65,9 @@ struct Report {
     extra_tensors: Vec<String>,
 }
 
+/// Images whose features are written at a time.
+const PART: usize = 256;
+
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     let start = std::time::Instant::now();
@@ -78,38 +81,38 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if let Some(folder) = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         output::check_folder(folder)?;
     }
-    let set = data::open(&args.data)?;
+    let images = data::open_images(&args.data)?;
     let gpu = Gpu::open(&GpuOptions::default())?;
-    let loaded = load_encoder(&gpu, &args.encoder, "encoder", set.width.max(set.height), &hints)?;
+    let side = images.width().max(images.height());
+    let loaded = load_encoder(&gpu, &args.encoder, "encoder", side, &hints)?;
     let size = loaded.encoder.config().size;
     let recipe = if args.views.is_some() { named.sized(size) } else { Recipe::plain(size) };
     let recipe = recipe.normalised(loaded.normalization);
     let views = Views { recipe, count: args.views.unwrap_or(1), seed: args.seed };
-    let all: Vec<usize> = (0..set.len()).collect();
-    let bar = progress::bar(all.len() as u64, "encoding", "images");
-    let features = loaded.encoder.features(&gpu, &set, &all, &views, |images| {
-        bar.inc(images as u64);
-        interrupt::requested()
-    })?;
-    bar.finish_and_clear();
+    let all: Vec<usize> = (0..images.len()).collect();
     let dimension = loaded.encoder.feature_dim();
     let shape = match args.views {
-        Some(views) => vec![set.len(), views, dimension],
-        None => vec![set.len(), dimension],
+        Some(views) => vec![images.len(), views, dimension],
+        None => vec![images.len(), dimension],
     };
-    let index: Vec<i64> = (0..set.len() as i64).collect();
-    let view = |dtype, shape, bytes| {
-        TensorView::new(dtype, shape, bytes).map_err(|e| Error::shape(format!("features: {e}")))
-    };
-    let tensors = [
-        ("features", view(Dtype::F32, shape, bytemuck::cast_slice(&features))?),
-        ("index", view(Dtype::I64, vec![set.len()], bytemuck::cast_slice(&index))?),
-    ];
-    let bytes = safetensors::serialize(tensors, None).map_err(|e| Error::shape(format!("features: {e}")))?;
-    write_bytes_atomic(&args.out, &bytes)?;
+    let bar = progress::bar(all.len() as u64, "encoding", "images");
+    write_parts_atomic(&args.out, |put| {
+        put(&header(&shape)?)?;
+        for index in 0..images.len() as i64 {
+            put(&index.to_le_bytes())?;
+        }
+        let mut sink = |_: usize, part: Vec<f32>| put(bytemuck::cast_slice(&part));
+        let mut next = |images: usize| {
+            bar.inc(images as u64);
+            interrupt::requested()
+        };
+        let encoder = &loaded.encoder;
+        encoder.features_in_parts(&gpu, &*images, &all, &views, PART, &mut sink, &mut next)
+    })?;
+    bar.finish_and_clear();
     let report = Report {
         file: args.out.display().to_string(),
-        images: set.len(),
+        images: images.len(),
         views: views.count,
         dimension,
         seconds: start.elapsed().as_secs_f64(),
@@ -122,4 +125,30 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         "{}: features of {} images, {} view(s) each, dimension {}, in {:.1} s\n",
         report.file, report.images, report.views, report.dimension, report.seconds
     ))
+}
+
+/// Length of the header, the header: `index` i64 `[images]`, after it `features` f32 of this shape.
+fn header(shape: &[usize]) -> Result<Vec<u8>> {
+    let indices = 8 * shape[0];
+    let features = 4 * shape.iter().product::<usize>();
+    let tensors = vec![
+        (
+            "index".to_string(),
+            TensorInfo { dtype: Dtype::I64, shape: vec![shape[0]], data_offsets: (0, indices) },
+        ),
+        (
+            "features".to_string(),
+            TensorInfo {
+                dtype: Dtype::F32,
+                shape: shape.to_vec(),
+                data_offsets: (indices, indices + features),
+            },
+        ),
+    ];
+    let wrong = |error: &dyn std::fmt::Display| Error::shape(format!("features: {error}"));
+    let metadata = Metadata::new(None, tensors).map_err(|e| wrong(&e))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|e| wrong(&e))?;
+    // Tensors begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header].concat())
 }

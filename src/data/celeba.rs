@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::decode::ImageFile;
-use super::file_set::{Entry, FileSet, stays_inside};
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles, stays_inside};
 use super::folder::children;
-use super::image_set::ImageSet;
 use super::missing::{expected_files, expected_folder};
 use super::problems::{Problem, Problems, did_you_mean, on_line};
-use super::select::Selection;
 use super::spec::ImageOptions;
 use super::text::{Text, read_text};
 use crate::{Error, Result};
@@ -49,18 +47,13 @@ struct Label {
     classes: Vec<String>,
 }
 
-/// Reads the selected faces from `folder` or `folder/celeba`, in the order of the lists.
+/// Lists the faces of `folder` or `folder/celeba`, in the order of the lists.
 ///
 /// # Errors
 /// [`Error::Data`] naming file and line: a count that differs from the rows, other than 40 names, a row without
 /// 41 fields, a value other than -1 and 1, a partition other than 0, 1 and 2, lists in different orders, an
-/// attribute that does not exist (with the nearest that does), images that are absent; what decoding refuses.
-pub fn read(
-    folder: &Path,
-    options: &CelebaOptions,
-    selection: &Selection,
-    size: Option<usize>,
-) -> Result<ImageSet> {
+/// attribute that does not exist (with the nearest that does), images that are absent.
+pub fn files(folder: &Path, options: &CelebaOptions) -> Result<FileSet> {
     let folders = [folder.join("celeba"), folder.to_path_buf()];
     let files = expected_files(folder, &folders, &[ATTRIBUTES.into(), PARTITION.into()], &[""])?;
     let root = files[0].parent().unwrap_or(folder);
@@ -76,7 +69,7 @@ pub fn read(
     for &(line, row) in &rows[2..] {
         let place = on_line(&files[0], line);
         match values(row, &names) {
-            Ok((name, values)) => entries.push(Entry {
+            Ok((name, values)) => entries.push(LabelledEntry {
                 id: name.to_string(),
                 file: ImageFile { path: images.join(name), named_at: Some(place) },
                 target: class(&target, &values),
@@ -96,7 +89,7 @@ pub fn read(
     let mut parts = parts.into_iter();
     entries.retain(|_| parts.next().is_some_and(|part| wanted.is_none_or(|wanted| wanted == part)));
     check_present(&images, &entries)?;
-    FileSet {
+    Ok(PublishedFiles {
         name: "celeba",
         entries,
         target: target.classes,
@@ -105,7 +98,7 @@ pub fn read(
         images: ImageOptions::default(),
         notes: Vec::new(),
     }
-    .decode(selection, size)
+    .into_file_set())
 }
 
 /// Checks the count and returns the names of the attributes. On success there are at least 2 rows.
@@ -193,7 +186,7 @@ fn class(label: &Label, values: &[bool]) -> u32 {
 }
 
 /// The part of each image, 0 train, 1 valid, 2 test; the same images in the same order are required.
-fn partition_codes(file: &Path, text: &Text, entries: &[Entry]) -> Result<Vec<u8>> {
+fn partition_codes(file: &Path, text: &Text, entries: &[LabelledEntry]) -> Result<Vec<u8>> {
     let mut codes = Vec::with_capacity(entries.len());
     let mut problems = Problems::default();
     for (index, (line, row)) in text.lines().enumerate() {
@@ -236,7 +229,7 @@ fn partition_codes(file: &Path, text: &Text, entries: &[Entry]) -> Result<Vec<u8
 }
 
 /// An incomplete folder is found before a split is drawn, whichever images the split would take.
-fn check_present(folder: &Path, entries: &[Entry]) -> Result<()> {
+fn check_present(folder: &Path, entries: &[LabelledEntry]) -> Result<()> {
     let listed = children(folder)?;
     let present: BTreeSet<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
     let mut problems = Problems::default();

@@ -4,13 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
-use sha2::{Digest, Sha256};
-
 use super::decode::ImageFile;
+use super::file_set::{Entry, FileSet, SourceHash};
 use super::folder::folder_name;
-use super::image_set::{ImageSet, Labels, hex};
+use super::image_set::Labels;
 use super::problems::{Problem, Problems, did_you_mean, on_line};
-use super::select::Selection;
 use super::spec::{CsvOptions, Filter};
 use super::text::{Text, read_text};
 use crate::{Error, Result};
@@ -23,7 +21,7 @@ struct Table {
     hash: [u8; 32],
 }
 
-/// Reads the rows that pass every filter and have a value in the target and attribute columns (the others
+/// Lists the rows that pass every filter and have a value in the target and attribute columns (the others
 /// are counted in a note). Classes are the column's values in bytewise order, over all rows of the file
 /// whether they pass or not, so that two selections of one file number their classes alike; a filter on the
 /// column itself removes the values that it excludes.
@@ -31,13 +29,8 @@ struct Table {
 /// # Errors
 /// [`Error::Data`] at `FILE:LINE` or `FILE:LINE:COLUMN`: no header, an unknown column (with those there are),
 /// a ragged row, a path that is absolute, leaves the folder or occurs twice, a label column with one value;
-/// `FILE@OFFSET` where the text is not UTF-8; and everything that decoding refuses, with the row's line.
-pub fn read(
-    file: &Path,
-    options: &CsvOptions,
-    selection: &Selection,
-    size: Option<usize>,
-) -> Result<ImageSet> {
+/// `FILE@OFFSET` where the text is not UTF-8.
+pub fn files(file: &Path, options: &CsvOptions) -> Result<FileSet> {
     let table = parse(file)?;
     check_paths(file, &table)?;
     let filters: Vec<(usize, &Filter)> = options
@@ -80,33 +73,21 @@ pub fn read(
     let attribute = attribute.map(|column| classes(file, &table, column, &filters, &complete)).transpose()?;
 
     let folder = file.parent().unwrap_or(Path::new("."));
-    let files: Vec<ImageFile> = complete
-        .iter()
-        .map(|&row| {
-            let (line, fields) = &table.rows[row];
-            ImageFile { path: folder.join(&fields[0]), named_at: Some(on_line(file, *line)) }
-        })
-        .collect();
-    let name = folder_name(file);
-    let decoded = selection.decode(&name, &files, options.images, size)?;
-    notes.extend(decoded.notes);
-    let pick = |labels: Labels| Labels {
-        values: decoded.kept.iter().map(|&index| labels.values[index]).collect(),
-        names: labels.names,
-    };
-    ImageSet {
-        name,
-        width: decoded.width,
-        height: decoded.height,
-        pixels: decoded.pixels,
-        ids: decoded.kept.iter().map(|&index| table.rows[complete[index]].1[0].clone()).collect(),
-        target: target.map(pick),
-        attribute: attribute.map(pick),
-        source_hash: hex(&Sha256::new().chain_update(table.hash).chain_update(decoded.hash).finalize()),
+    let entries = complete.iter().map(|&row| {
+        let (line, fields) = &table.rows[row];
+        let path = folder.join(&fields[0]);
+        Entry { id: fields[0].clone(), file: ImageFile { path, named_at: Some(on_line(file, *line)) } }
+    });
+    Ok(FileSet {
+        name: folder_name(file),
+        entries: entries.collect(),
+        target,
+        attribute,
+        source: SourceHash::Table(table.hash),
         published_normalization: None,
+        images: options.images,
         notes,
-    }
-    .checked()
+    })
 }
 
 fn parse(file: &Path) -> Result<Table> {

@@ -1,7 +1,8 @@
 //! PNG, JPEG, BMP and WebP files to RGB u8: gray replicated, palettes expanded, 16 bits scaled to 8,
 //! transparency composited over white. Many files are decoded in parallel, in the order given.
 
-use std::io::{self, Cursor};
+use std::fs::File;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use image::codecs::{bmp::BmpDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
@@ -10,13 +11,16 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::problems::{Problem, Problems, at};
-use super::resize::resize_bilinear;
+use super::resize::Fit;
 use crate::Result;
 
 /// Images smaller than this on a side are refused.
 pub const SMALLEST_SIDE: usize = 8;
 /// Images larger than this on a side are refused before their pixels are allocated.
 pub const LARGEST_SIDE: u32 = 32_768;
+
+/// How much of a file is read to learn its size: what usually stands before the frame of a JPEG fits.
+const HEADER_BYTES: u64 = 64 << 10;
 
 /// What becomes of an alpha channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,21 +61,21 @@ pub struct DecodedFiles {
     pub hash: [u8; 32],
 }
 
-/// Decodes every file, resized to `size` x `size` if that is given, in the order of the list whatever
-/// the number of threads.
+/// Decodes every file and brings it to size as `fit` says, in the order of the list whatever the number of
+/// threads.
 ///
 /// # Errors
 /// Lists the first 20 files that cannot be used (missing, undecodable, truncated, animated, CMYK, under
 /// 8 pixels, of another size than the first) and counts the others. With `skip_bad` such files, except
 /// those of another size, are left out and named in the result.
-pub fn decode_all(
-    files: &[ImageFile],
-    alpha: Alpha,
-    size: Option<usize>,
-    skip_bad: bool,
-) -> Result<DecodedFiles> {
-    let decoded: Vec<Result<(Decoded, [u8; 32]), Problem>> =
-        files.par_iter().map(|file| decode_file(file, alpha, size)).collect();
+pub fn decode_all(files: &[ImageFile], alpha: Alpha, fit: Fit, skip_bad: bool) -> Result<DecodedFiles> {
+    let decoded: Vec<Result<(Decoded, [u8; 32]), Problem>> = files
+        .par_iter()
+        .map(|file| {
+            let bytes = bytes_of(file)?;
+            Ok((decode_fitted(&bytes, file, alpha, fit)?, Sha256::digest(&bytes).into()))
+        })
+        .collect();
 
     let mut problems = Problems::default();
     let mut skipped = Vec::new();
@@ -89,15 +93,12 @@ pub fn decode_all(
     let mut hash = Sha256::new();
     for (position, (image, digest)) in good {
         if (image.width, image.height) != (width, height) {
-            problems.push(Problem::new(
-                files[position].path.display(),
-                format!(
-                    "expected {width}x{height} pixels like {}, found {}x{}; add size=S after # to resize all \
-                     images to S x S",
-                    files[kept[0]].path.display(),
-                    image.width,
-                    image.height
-                ),
+            let like = &files[kept[0]].path;
+            problems.push(other_size(
+                &files[position].path,
+                (width, height),
+                like,
+                (image.width, image.height),
             ));
             continue;
         }
@@ -109,25 +110,115 @@ pub fn decode_all(
     Ok(DecodedFiles { width, height, pixels, kept, skipped, hash: hash.finalize().into() })
 }
 
-fn decode_file(file: &ImageFile, alpha: Alpha, size: Option<usize>) -> Result<(Decoded, [u8; 32]), Problem> {
-    let named = |problem: Problem| match &file.named_at {
-        Some(place) => Problem::new(problem.place, format!("{} (named at {place})", problem.problem)),
-        None => problem,
-    };
-    let bytes = std::fs::read(&file.path).map_err(|error| {
-        named(Problem::new(
-            file.path.display(),
-            format!("expected an image, found none that can be read: {error}"),
-        ))
-    })?;
-    let mut image = decode_image(&bytes, &file.path, alpha).map_err(named)?;
-    if let Some(size) = size
-        && (image.width, image.height) != (size, size)
-    {
-        let pixels = resize_bilinear(&image.pixels, (image.width, image.height), (size, size));
-        image = Decoded { width: size, height: size, pixels };
+/// What is wrong with an image of another size than the first one, `like`.
+pub(super) fn other_size(
+    path: &Path,
+    expected: (usize, usize),
+    like: &Path,
+    found: (usize, usize),
+) -> Problem {
+    Problem::new(
+        path.display(),
+        format!(
+            "expected {}x{} pixels like {}, found {}x{}; add size=S after # to resize all images to S x S, or crop=S",
+            expected.0,
+            expected.1,
+            like.display(),
+            found.0,
+            found.1
+        ),
+    )
+}
+
+impl ImageFile {
+    /// The problem of this file, with the place that names it.
+    pub(super) fn named(&self, problem: Problem) -> Problem {
+        match &self.named_at {
+            Some(place) => Problem::new(problem.place, format!("{} (named at {place})", problem.problem)),
+            None => problem,
+        }
     }
-    Ok((image, Sha256::digest(&bytes).into()))
+
+    /// The problem of a file that the system does not hand over.
+    pub(super) fn unreadable(&self, error: io::Error) -> Problem {
+        let problem = format!("expected an image, found none that can be read: {error}");
+        self.named(Problem::new(self.path.display(), problem))
+    }
+}
+
+fn bytes_of(file: &ImageFile) -> Result<Vec<u8>, Problem> {
+    std::fs::read(&file.path).map_err(|error| file.unreadable(error))
+}
+
+fn decode_fitted(bytes: &[u8], file: &ImageFile, alpha: Alpha, fit: Fit) -> Result<Decoded, Problem> {
+    let image = decode_image(bytes, &file.path, alpha).map_err(|problem| file.named(problem))?;
+    let from = (image.width, image.height);
+    let (width, height) = fit.extents(from);
+    Ok(Decoded { width, height, pixels: fit.apply(image.pixels, from).into_owned() })
+}
+
+/// Decodes one file and brings it to size.
+pub(super) fn decode_file(file: &ImageFile, alpha: Alpha, fit: Fit) -> Result<Decoded, Problem> {
+    decode_fitted(&bytes_of(file)?, file, alpha, fit)
+}
+
+/// Width and height of an image as its header states them; where that does not tell, the image is decoded. What
+/// is wrong behind the header stays unseen.
+pub(super) fn extents_of(file: &ImageFile, alpha: Alpha) -> Result<(usize, usize), Problem> {
+    let mut start = Vec::new();
+    File::open(&file.path)
+        .and_then(|open| open.take(HEADER_BYTES).read_to_end(&mut start))
+        .map_err(|error| file.unreadable(error))?;
+    match header_extents(&start) {
+        Some(extents) => Ok(extents),
+        None => decode_file(file, alpha, Fit::AsIs).map(|image| (image.width, image.height)),
+    }
+}
+
+/// Width and height of an image that can be used, from the beginning of its file.
+fn header_extents(start: &[u8]) -> Option<(usize, usize)> {
+    let cursor = Cursor::new(start);
+    let (width, height) = match image::guess_format(start).ok()? {
+        ImageFormat::Png => {
+            let decoder = PngDecoder::new(cursor).ok()?;
+            if decoder.is_apng().ok()? {
+                return None;
+            }
+            decoder.dimensions()
+        }
+        ImageFormat::Jpeg => jpeg_extents(start)?,
+        ImageFormat::Bmp => BmpDecoder::new(cursor).ok()?.dimensions(),
+        ImageFormat::WebP => {
+            let decoder = WebPDecoder::new(cursor).ok()?;
+            if decoder.has_animation() {
+                return None;
+            }
+            decoder.dimensions()
+        }
+        _ => return None,
+    };
+    let usable = |extent: u32| extent as usize >= SMALLEST_SIDE && extent <= LARGEST_SIDE;
+    (usable(width) && usable(height)).then_some((width as usize, height as usize))
+}
+
+/// Extents in the frame header of a JPEG that is not CMYK (ITU-T T.81, B.2.2).
+fn jpeg_extents(bytes: &[u8]) -> Option<(u32, u32)> {
+    let word = |at: usize| Some(u32::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+    let mut position = 2;
+    loop {
+        let marker = *bytes.get(position + 1).filter(|_| bytes[position] == 0xff)?;
+        match marker {
+            0xff => position += 1,
+            0x01 | 0xd0..=0xd8 => position += 2,
+            0xc4 | 0xc8 | 0xcc | 0x02..=0xbf | 0xda..=0xfe => {
+                position += 2 + word(position + 2)?.max(2) as usize;
+            }
+            _ => {
+                let (height, width) = (word(position + 5)?, word(position + 7)?);
+                return (*bytes.get(position + 9)? != 4).then_some((width, height));
+            }
+        }
+    }
 }
 
 /// Decodes one image; the format is told by the content, not by the file's name.

@@ -33,9 +33,14 @@ pub fn difference_hashes(set: &ImageSet) -> Vec<u64> {
 /// Number of images of `nonmembers` that have a near duplicate among `members`: difference hashes at a
 /// Hamming distance of at most [`NEAR`]. Exact duplicates count too; the sets may differ in image size.
 pub fn near_duplicates(members: &ImageSet, nonmembers: &ImageSet) -> usize {
-    let mut known = difference_hashes(members);
+    near_duplicates_of(&difference_hashes(members), &difference_hashes(nonmembers))
+}
+
+/// [`near_duplicates`] of images of which only the difference hashes are at hand.
+pub fn near_duplicates_of(members: &[u64], nonmembers: &[u64]) -> usize {
+    let mut known = members.to_vec();
     known.sort_unstable();
     known.dedup();
     let near = |hash: &u64| known.iter().any(|other| (hash ^ other).count_ones() <= NEAR);
-    difference_hashes(nonmembers).par_iter().filter(|hash| near(hash)).count()
+    nonmembers.par_iter().filter(|hash| near(hash)).count()
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::decode::ImageFile;
-use super::image_set::{ImageSet, Labels, hex};
+use super::file_set::{self, FileSet, SourceHash};
+use super::image_set::Labels;
 use super::problems::Problem;
-use super::select::Selection;
 use super::spec::ImageOptions;
 use crate::{Error, Result};
 
@@ -19,24 +19,16 @@ struct Entry {
     class: Option<u32>,
 }
 
-/// Reads the images below `folder`. Classes are its subfolders, numbered in bytewise order of their names;
+/// Lists the images below `folder`. Classes are its subfolders, numbered in bytewise order of their names;
 /// images are in bytewise order of their paths, whatever order the file system lists them in. Hidden files
 /// and folders are passed over, files that are not images by their ending are counted in a note.
 ///
 /// # Errors
 /// [`Error::Data`]: no images, images beside class folders, an empty class folder, a name that is not UTF-8,
-/// and everything that [`decode_all`](super::decode::decode_all) refuses.
-pub fn read(
-    folder: &Path,
-    options: ImageOptions,
-    selection: &Selection,
-    size: Option<usize>,
-) -> Result<ImageSet> {
+/// and a folder that cannot be read.
+pub fn files(folder: &Path, options: ImageOptions) -> Result<FileSet> {
     let mut ignored = Vec::new();
     let (classes, entries) = list(folder, &mut ignored)?;
-    let files: Vec<ImageFile> =
-        entries.iter().map(|entry| ImageFile { path: folder.join(&entry.id), named_at: None }).collect();
-    let name = folder_name(folder);
     let mut notes = Vec::new();
     if let Some(first) = ignored.first() {
         notes.push(format!(
@@ -44,24 +36,22 @@ pub fn read(
             ignored.len()
         ));
     }
-    let decoded = selection.decode(&name, &files, options, size)?;
-    notes.extend(decoded.notes);
-    let kept = || decoded.kept.iter().map(|&index| &entries[index]);
     let target = (!classes.is_empty())
-        .then(|| Labels { values: kept().filter_map(|entry| entry.class).collect(), names: classes });
-    ImageSet {
-        name,
-        width: decoded.width,
-        height: decoded.height,
-        pixels: decoded.pixels,
-        ids: kept().map(|entry| entry.id.clone()).collect(),
+        .then(|| Labels { values: entries.iter().filter_map(|entry| entry.class).collect(), names: classes });
+    let entries = entries.into_iter().map(|entry| file_set::Entry {
+        file: ImageFile { path: folder.join(&entry.id), named_at: None },
+        id: entry.id,
+    });
+    Ok(FileSet {
+        name: folder_name(folder),
+        entries: entries.collect(),
         target,
         attribute: None,
-        source_hash: hex(&decoded.hash),
+        source: SourceHash::Files,
         published_normalization: None,
+        images: options,
         notes,
-    }
-    .checked()
+    })
 }
 
 /// The folder's own name, to call the data set by.

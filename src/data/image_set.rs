@@ -29,7 +29,8 @@ impl Labels {
         counts
     }
 
-    fn subset(&self, indices: &[usize]) -> Labels {
+    /// The labels of the images at `indices`, each below the number of images.
+    pub fn subset(&self, indices: &[usize]) -> Labels {
         Labels { values: indices.iter().map(|&i| self.values[i]).collect(), names: self.names.clone() }
     }
 }
@@ -152,20 +153,9 @@ impl ImageSet {
     /// SHA-256 (hexadecimal) over shape, pixels and labels: equal exactly when training and attacks would
     /// see the same data. Names, identifiers and notes do not enter.
     pub fn content_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for extent in [self.len(), self.height, self.width, 3] {
-            hash.update((extent as u64).to_le_bytes());
-        }
-        hash.update(&self.pixels);
-        for (tag, labels) in [(1u8, &self.target), (2u8, &self.attribute)] {
-            let Some(labels) = labels else { continue };
-            hash.update([tag]);
-            hash.update((labels.names.len() as u64).to_le_bytes());
-            for value in &labels.values {
-                hash.update(value.to_le_bytes());
-            }
-        }
-        hex(&hash.finalize())
+        let mut hash = ContentHash::new(self.len(), self.height, self.width);
+        hash.pixels(&self.pixels);
+        hex(&hash.finish([self.target.as_ref(), self.attribute.as_ref()]))
     }
 
     /// SHA-256 of one image's pixels. `index` must be below [`len`](Self::len).
@@ -209,6 +199,37 @@ impl ImageSet {
             }
         }
         constants
+    }
+}
+
+/// The sum behind [`ImageSet::content_hash`], for pixels that come one after the other.
+pub(super) struct ContentHash(Sha256);
+
+impl ContentHash {
+    pub fn new(images: usize, height: usize, width: usize) -> ContentHash {
+        let mut hash = Sha256::new();
+        for extent in [images, height, width, 3] {
+            hash.update((extent as u64).to_le_bytes());
+        }
+        ContentHash(hash)
+    }
+
+    /// The next images.
+    pub fn pixels(&mut self, pixels: &[u8]) {
+        self.0.update(pixels);
+    }
+
+    /// Ends with the target's and the attribute's labels.
+    pub fn finish(mut self, labels: [Option<&Labels>; 2]) -> [u8; 32] {
+        for (tag, labels) in [1u8, 2].into_iter().zip(labels) {
+            let Some(labels) = labels else { continue };
+            self.0.update([tag]);
+            self.0.update((labels.names.len() as u64).to_le_bytes());
+            for value in &labels.values {
+                self.0.update(value.to_le_bytes());
+            }
+        }
+        self.0.finalize().into()
     }
 }
 

@@ -6,11 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::decode::ImageFile;
-use super::file_set::{Entry, FileSet, stays_inside};
-use super::image_set::ImageSet;
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles, stays_inside};
 use super::missing::{expected_files, expected_folder};
 use super::problems::{Problem, Problems, did_you_mean, on_line};
-use super::select::Selection;
 use super::spec::ImageOptions;
 use super::splits::shuffled;
 use super::text::read_text;
@@ -68,20 +66,15 @@ struct Scenes {
     numbers: BTreeMap<String, u32>,
 }
 
-/// Reads the selected images of a subset: indoor (0) or outdoor (1) is the target, the scene the attribute,
+/// Lists the images of a subset: indoor (0) or outdoor (1) is the target, the scene the attribute,
 /// numbered from 0 in ascending order of the scenes in the subset. Images are in ascending order of scenes, then
 /// in the order of the published list; a supplied list keeps its own order.
 ///
 /// # Errors
 /// [`Error::Data`] naming file and line: an unknown category, a class outside 0 to 364 or other than the path's
 /// category, an indoor/outdoor code other than 1 and 2, too few scenes or images for the subset, images that are
-/// absent; what decoding refuses. [`Error::Usage`] for an odd number of scenes.
-pub fn read(
-    folder: &Path,
-    images: &PlacesImages,
-    selection: &Selection,
-    size: Option<usize>,
-) -> Result<ImageSet> {
+/// absent. [`Error::Usage`] for an odd number of scenes.
+pub fn files(folder: &Path, images: &PlacesImages) -> Result<FileSet> {
     let (scenes, hash) = scenes(folder)?;
     let chosen = chosen_of(folder, images, &scenes)?;
     let data = expected_folder(
@@ -92,13 +85,13 @@ pub fn read(
     let present: BTreeSet<u32> = chosen.iter().map(|image| image.scene).collect();
     let number: BTreeMap<u32, u32> =
         present.iter().zip(0..).map(|(&scene, number)| (scene, number)).collect();
-    let entries = chosen.into_iter().map(|image| Entry {
+    let entries = chosen.into_iter().map(|image| LabelledEntry {
         file: ImageFile { path: data.join(image.path.trim_start_matches('/')), named_at: Some(image.place) },
         id: image.path,
         target: u32::from(image.outdoor),
         attribute: number[&image.scene],
     });
-    FileSet {
+    Ok(PublishedFiles {
         name: "places365",
         entries: entries.collect(),
         target: vec!["indoor".into(), "outdoor".into()],
@@ -107,10 +100,10 @@ pub fn read(
         images: ImageOptions::default(),
         notes: Vec::new(),
     }
-    .decode(selection, size)
+    .into_file_set())
 }
 
-/// The images of a subset, in the order in which [`read`] hands them over, without decoding any. Errors as there.
+/// The images of a subset, in the order in which [`files`] hands them over, without decoding any. Errors as there.
 pub fn chosen(folder: &Path, images: &PlacesImages) -> Result<Vec<PlacesImage>> {
     chosen_of(folder, images, &scenes(folder)?.0)
 }

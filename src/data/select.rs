@@ -3,6 +3,7 @@
 use super::decode::{DecodedFiles, ImageFile, decode_all};
 use super::folder::skipped_note;
 use super::image_set::ImageSet;
+use super::resize::Fit;
 use super::spec::{ImageOptions, Spec};
 use super::splits::{Permutation, quarters, shuffled, subset_quarters};
 use crate::{Error, Result};
@@ -121,15 +122,15 @@ impl Selection {
         name: &str,
         files: &[ImageFile],
         options: ImageOptions,
-        size: Option<usize>,
+        fit: Fit,
     ) -> Result<SelectedFiles> {
         if !options.skip_bad {
             let order = self.indices(name, files.len())?;
             let chosen: Vec<ImageFile> = order.iter().map(|&index| files[index].clone()).collect();
-            let decoded = decode_all(&chosen, options.alpha, size, false)?;
+            let decoded = decode_all(&chosen, options.alpha, fit, false)?;
             return Ok(selected(decoded, order));
         }
-        let decoded = decode_all(files, options.alpha, size, true)?;
+        let decoded = decode_all(files, options.alpha, fit, true)?;
         let order = self.indices(name, decoded.kept.len())?;
         let bytes = decoded.width * decoded.height * 3;
         let pixels =

@@ -13,7 +13,7 @@ use super::cifar::class_names;
 use super::image_set::{ImageSet, Labels, Normalization, hex};
 use super::missing::expected_files;
 use super::problems::{Problem, Problems, at};
-use super::resize::resize_bilinear;
+use super::resize::Fit;
 use super::select::Selection;
 use crate::{Error, Result};
 
@@ -49,13 +49,13 @@ struct Shard {
     labels: Option<Vec<u32>>,
 }
 
-/// Reads the selected images from `folder` or `folder/stl10_binary`, resized to `size` x `size` if that is
-/// given. The unlabelled part has no target. The source hash covers the records read and the label files.
+/// Reads the selected images from `folder` or `folder/stl10_binary`, brought to size as `fit`
+/// says. The unlabelled part has no target. The source hash covers the records read and the label files.
 ///
 /// # Errors
 /// [`Error::Data`] naming file and offset: missing files (archives and the MATLAB version are recognised), a
 /// size that is no multiple of 27,648 bytes, image and label counts that differ, a label outside 1 to 10.
-pub fn read(folder: &Path, part: Stl10Part, selection: &Selection, size: Option<usize>) -> Result<ImageSet> {
+pub fn read(folder: &Path, part: Stl10Part, selection: &Selection, fit: Fit) -> Result<ImageSet> {
     // Prefix, published number of images, whether there are labels.
     let parts: &[(&'static str, usize, bool)] = match part {
         Stl10Part::Train => &[("train", 5_000, true)],
@@ -100,12 +100,12 @@ pub fn read(folder: &Path, part: Stl10Part, selection: &Selection, size: Option<
             _ => (&shards[0], position),
         })
         .collect();
-    let side = size.unwrap_or(SIDE);
+    let side = fit.side().unwrap_or(SIDE);
     let mut pixels = vec![0; order.len() * side * side * 3];
     let digests: Vec<Result<Vec<[u8; 32]>>> = pixels
         .par_chunks_mut(BATCH * side * side * 3)
         .zip(order.par_chunks(BATCH))
-        .map(|(images, records)| read_records(records, side, images))
+        .map(|(images, records)| read_records(records, fit, images))
         .collect();
     for digest in digests.into_iter().collect::<Result<Vec<_>>>()?.concat() {
         hash.update(digest);
@@ -171,13 +171,14 @@ fn read_labels(file: &Path, images: &Path, count: usize, hash: &mut Sha256) -> R
     Ok(bytes.iter().map(|&label| u32::from(label) - 1).collect())
 }
 
-/// Reads records into `images`, u8 `[records, side, side, 3]`; the SHA-256 of each as it stands on disk.
-fn read_records(records: &[(&Shard, usize)], side: usize, images: &mut [u8]) -> Result<Vec<[u8; 32]>> {
+/// Reads records into `images`, u8 `[records, H, W, 3]` as `fit` makes them; the SHA-256 of each as it stands on disk.
+fn read_records(records: &[(&Shard, usize)], fit: Fit, images: &mut [u8]) -> Result<Vec<[u8; 32]>> {
     let mut open: Option<(&Path, File)> = None;
     let mut record = vec![0; RECORD];
     let mut image = vec![0; RECORD];
     let mut digests = Vec::with_capacity(records.len());
-    for (&(shard, number), out) in records.iter().zip(images.chunks_exact_mut(side * side * 3)) {
+    let (width, height) = fit.extents((SIDE, SIDE));
+    for (&(shard, number), out) in records.iter().zip(images.chunks_exact_mut(width * height * 3)) {
         let path = shard.images.as_path();
         let fail = |error| Error::io(path, error);
         let file = match &mut open {
@@ -194,11 +195,7 @@ fn read_records(records: &[(&Shard, usize)], side: usize, images: &mut [u8]) -> 
                 }
             }
         }
-        if side == SIDE {
-            out.copy_from_slice(&image);
-        } else {
-            out.copy_from_slice(&resize_bilinear(&image, (SIDE, SIDE), (side, side)));
-        }
+        out.copy_from_slice(&fit.apply(&image[..], (SIDE, SIDE)));
     }
     Ok(digests)
 }

@@ -4,25 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::decode::ImageFile;
-use super::file_set::{Entry, FileSet};
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles};
 use super::folder::children;
-use super::image_set::ImageSet;
 use super::missing::expected_files;
 use super::problems::{Problem, Problems, on_line};
-use super::select::Selection;
 use super::spec::{ImageOptions, Part};
 use super::text::{Text, read_text};
 use crate::{Error, Result};
 
-/// Reads the selected images from `folder` or `folder/tiny-imagenet-200`: train in the order of `wnids.txt`
+/// Lists the images of `folder` or `folder/tiny-imagenet-200`: train in the order of `wnids.txt`
 /// and then of the images' numbers, after it validation in the order of its annotations
 /// ([`Part::Test`] is the validation part). Class names come from `words.txt` where it exists.
 ///
 /// # Errors
 /// [`Error::Data`] naming file and line: an unknown class id, an annotation without 6 fields, an image
 /// listed twice or listed but absent, a class folder that is missing or empty, an image with another name
-/// than `<wnid>_<number>.JPEG`; what decoding refuses.
-pub fn read(folder: &Path, part: Part, selection: &Selection, size: Option<usize>) -> Result<ImageSet> {
+/// than `<wnid>_<number>.JPEG`.
+pub fn files(folder: &Path, part: Part) -> Result<FileSet> {
     let mut names = vec!["wnids.txt".to_string()];
     if part.test() {
         names.push("val/val_annotations.txt".into());
@@ -42,7 +40,7 @@ pub fn read(folder: &Path, part: Part, selection: &Selection, size: Option<usize
         validation(root, annotations, &text, &classes, &mut entries)?;
         hashes.push(text.hash);
     }
-    FileSet {
+    Ok(PublishedFiles {
         name: "tiny-imagenet",
         entries,
         target: class_names(root, &classes)?,
@@ -51,7 +49,7 @@ pub fn read(folder: &Path, part: Part, selection: &Selection, size: Option<usize
         images: ImageOptions::default(),
         notes: Vec::new(),
     }
-    .decode(selection, size)
+    .into_file_set())
 }
 
 /// Class id and the line that names it, in class order.
@@ -83,7 +81,12 @@ fn class_names(root: &Path, classes: &[(&str, usize)]) -> Result<Vec<String>> {
     Ok(classes.iter().map(|(id, _)| names.get(id).map_or(*id, |name| name.trim()).to_string()).collect())
 }
 
-fn train(root: &Path, wnids: &Path, classes: &[(&str, usize)], entries: &mut Vec<Entry>) -> Result<()> {
+fn train(
+    root: &Path,
+    wnids: &Path,
+    classes: &[(&str, usize)],
+    entries: &mut Vec<LabelledEntry>,
+) -> Result<()> {
     let mut problems = Problems::default();
     for (class, (id, line)) in classes.iter().enumerate() {
         let below = format!("train/{id}/images");
@@ -112,7 +115,7 @@ fn train(root: &Path, wnids: &Path, classes: &[(&str, usize)], entries: &mut Vec
             problems.push(Problem::new(folder.display(), "expected images in this class folder, found none"));
         }
         check_boxes(&root.join(format!("train/{id}/{id}_boxes.txt")), &folder, &images, &mut problems)?;
-        entries.extend(images.into_iter().map(|(_, name)| Entry {
+        entries.extend(images.into_iter().map(|(_, name)| LabelledEntry {
             file: ImageFile { path: folder.join(&name), named_at: None },
             id: format!("{below}/{name}"),
             target: class as u32,
@@ -142,7 +145,7 @@ fn validation(
     file: &Path,
     text: &Text,
     classes: &[(&str, usize)],
-    entries: &mut Vec<Entry>,
+    entries: &mut Vec<LabelledEntry>,
 ) -> Result<()> {
     let folder = root.join("val/images");
     if !folder.is_dir() {
@@ -183,7 +186,7 @@ fn validation(
                 format!("expected each image once, found {name:?} again (first on line {first})"),
             ));
         } else {
-            entries.push(Entry {
+            entries.push(LabelledEntry {
                 id: format!("val/images/{name}"),
                 file: ImageFile { path: folder.join(name), named_at: Some(place) },
                 target: number[id],

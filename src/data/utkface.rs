@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use super::decode::ImageFile;
-use super::file_set::{Entry, FileSet};
+use super::file_set::{FileSet, LabelledEntry, PublishedFiles};
 use super::folder::{children, is_image, skipped_note};
-use super::image_set::ImageSet;
 use super::missing::{expected_folder, instead};
 use super::problems::{Problem, Problems};
-use super::select::Selection;
 use super::spec::ImageOptions;
 use crate::{Error, Result};
 
@@ -18,19 +16,14 @@ const LABELS: [(&str, u32); 3] = [("age", 116), ("gender", 1), ("race", 4)];
 const GENDERS: [&str; 2] = ["male", "female"];
 const RACES: [&str; 5] = ["White", "Black", "Asian", "Indian", "Others"];
 
-/// Reads the selected faces from `folder` or `folder/UTKFace`, in bytewise order of their names: gender is the
+/// Lists the faces of `folder` or `folder/UTKFace`, in bytewise order of their names: gender is the
 /// target, race the attribute.
 ///
 /// # Errors
 /// [`Error::Data`] naming the file and the part of its name: other than four parts, a part that is not a
-/// number, a value out of range; no faces at all; what decoding refuses. With `skip_bad` such files are left
+/// number, a value out of range; no faces at all. With `skip_bad` such files are left
 /// out before anything is selected, and named in a note.
-pub fn read(
-    folder: &Path,
-    images: ImageOptions,
-    selection: &Selection,
-    size: Option<usize>,
-) -> Result<ImageSet> {
+pub fn files(folder: &Path, images: ImageOptions) -> Result<FileSet> {
     let folders = [folder.join("UTKFace"), folder.to_path_buf()];
     let inner = expected_folder(folder, &folders, EXPECTED)?;
     let (mut entries, mut skipped, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
@@ -42,7 +35,7 @@ pub fn read(
         }
         let path = inner.join(&name);
         match labels_of(&name) {
-            Ok((gender, race)) => entries.push(Entry {
+            Ok((gender, race)) => entries.push(LabelledEntry {
                 id: name,
                 file: ImageFile { path, named_at: None },
                 target: gender,
@@ -68,7 +61,7 @@ pub fn read(
     if let Some(first) = ignored.first() {
         notes.push(format!("{} entries that are not images by name ignored, first {first}", ignored.len()));
     }
-    FileSet {
+    Ok(PublishedFiles {
         name: "utkface",
         entries,
         target: GENDERS.map(String::from).to_vec(),
@@ -77,7 +70,7 @@ pub fn read(
         images,
         notes,
     }
-    .decode(selection, size)
+    .into_file_set())
 }
 
 /// Gender and race of a file name, or what is wrong with it.

@@ -2,7 +2,7 @@
 
 use super::load::Loaded;
 use crate::augment::Recipe;
-use crate::data::{ImageSet, Labels, resized};
+use crate::data::{ImageSet, Images, Labels, resized};
 use crate::gpu::Gpu;
 use crate::train::Views;
 use crate::{Error, Result};
@@ -24,15 +24,15 @@ impl Label {
     ///
     /// # Errors
     /// A set without them.
-    pub fn of(self, set: &ImageSet) -> Result<&Labels> {
+    pub fn of(self, set: &dyn Images) -> Result<&Labels> {
         let (labels, name) = match self {
-            Label::Target => (&set.target, "target"),
-            Label::Attribute => (&set.attribute, "attribute"),
+            Label::Target => (set.target(), "target"),
+            Label::Attribute => (set.attribute(), "attribute"),
         };
-        labels.as_ref().ok_or_else(|| {
+        labels.ok_or_else(|| {
             Error::usage(format!(
                 "{}: has no {name} labels; see contraleak data info for what it has",
-                set.name
+                set.name()
             ))
         })
     }
@@ -41,15 +41,15 @@ impl Label {
     ///
     /// # Errors
     /// A set without them; classes of other names.
-    pub fn of_both<'a>(self, a: &'a ImageSet, b: &'a ImageSet) -> Result<(&'a Labels, &'a Labels)> {
+    pub fn of_both<'a>(self, a: &'a dyn Images, b: &'a dyn Images) -> Result<(&'a Labels, &'a Labels)> {
         let (x, y) = (self.of(a)?, self.of(b)?);
         if x.names == y.names {
             return Ok((x, y));
         }
         Err(Error::usage(format!(
             "{} and {} have other classes: {} and {}",
-            a.name,
-            b.name,
+            a.name(),
+            b.name(),
             x.names.join(", "),
             y.names.join(", ")
         )))
@@ -63,7 +63,7 @@ impl Label {
 pub fn embeddings(
     gpu: &Gpu,
     loaded: &Loaded,
-    set: &ImageSet,
+    set: &dyn Images,
     recipe: Recipe,
     (views, seed): (usize, u64),
     tell: &mut Tell,
@@ -73,7 +73,7 @@ pub fn embeddings(
     let mut done = 0;
     loaded.encoder.features(gpu, set, &all, &Views { recipe, count: views, seed }, |images| {
         done += images;
-        tell(&format!("encoding {}: {done} of {} images", set.name, set.len()))
+        tell(&format!("encoding {}: {done} of {} images", set.name(), set.len()))
     })
 }
 
@@ -81,7 +81,7 @@ pub fn embeddings(
 ///
 /// # Errors
 /// See [`embeddings`].
-pub fn plain(gpu: &Gpu, loaded: &Loaded, set: &ImageSet, tell: &mut Tell) -> Result<Vec<f32>> {
+pub fn plain(gpu: &Gpu, loaded: &Loaded, set: &dyn Images, tell: &mut Tell) -> Result<Vec<f32>> {
     embeddings(gpu, loaded, set, Recipe::plain(loaded.encoder.config().size), (1, 0), tell)
 }
 

@@ -1,10 +1,10 @@
 //! A frozen encoder: features, projections or logits of images, plain or of random views.
 
-use super::images::GpuImages;
+use super::images::{GpuImages, packed};
 use super::model::{Attachments, EncoderConfig, Model, Values, Weights};
 use crate::augment::{Constants, Recipe, augment};
-use crate::data::ImageSet;
-use crate::gpu::{Buffer, Gpu, Program, Recording};
+use crate::data::Images;
+use crate::gpu::{Buffer, Gpu, Pending, Program, Recording};
 use crate::graph::ops::BatchNormEval;
 use crate::graph::{Form, Graph, Memory, Value};
 use crate::kernels::augment::{Batch, ViewOrder};
@@ -12,6 +12,8 @@ use crate::kernels::{Shape, StepState, Tensor};
 use crate::nn::{HeadKind, Mode, Tracer};
 use crate::rng::{Key, Stream};
 use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::sync::mpsc::sync_channel;
 
 /// Which views of each image are encoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,11 @@ impl Encoder {
         self.model.config
     }
 
+    /// Which of its layers answers.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     /// Rows of a submit such that the largest activation stays within a binding of this adapter, and within what a
     /// device can hold several of.
     fn rows(&self, gpu: &Gpu) -> Result<usize> {
@@ -124,57 +131,133 @@ impl Encoder {
         }
     }
 
-    /// Features `[images, views, feature_dim]` of the images `indices` of `set`. The result does not depend on
-    /// how images are put into batches. `progress` hears how many images come next and says whether
-    /// to stop.
+    /// Features `[indices, views, feature_dim]` of the images `indices`. The result does not depend on how images are
+    /// put into batches. `progress` hears how many images come next and says whether to stop.
     ///
     /// # Errors
-    /// An index beyond the set; [`Error::Interrupted`] when `progress` says so; [`Error::Diverged`] for features that
-    /// are not finite, naming the image.
+    /// An index beyond the set; an image that cannot be read; [`Error::Interrupted`] when `progress` says so;
+    /// [`Error::Diverged`] for features that are not finite, naming the image.
     pub fn features(
         &self,
         gpu: &Gpu,
-        set: &ImageSet,
+        images: &dyn Images,
         indices: &[usize],
         views: &Views,
         mut progress: impl FnMut(usize) -> bool,
     ) -> Result<Vec<f32>> {
+        let mut features = Vec::with_capacity(indices.len() * views.count * self.feature_dim());
+        let mut sink = |_: usize, part: Vec<f32>| {
+            features.extend(part);
+            Ok(())
+        };
+        self.features_in_parts(gpu, images, indices, views, ROWS, &mut sink, &mut progress)?;
+        Ok(features)
+    }
+
+    /// The same, handed over in parts of `part` images (the last may be shorter) as they are ready: `sink` hears the
+    /// place of the part's first image in `indices`, and the part's features `[images, views, feature_dim]`. What
+    /// is in memory depends on the part and the batch, not on the number of images: the next batches are read and
+    /// decoded on other threads while the GPU works.
+    ///
+    /// # Errors
+    /// See [`features`](Self::features); what `sink` refuses. Parts that were handed over before are good.
+    #[allow(clippy::too_many_arguments)]
+    pub fn features_in_parts(
+        &self,
+        gpu: &Gpu,
+        images: &dyn Images,
+        indices: &[usize],
+        views: &Views,
+        part: usize,
+        sink: &mut dyn FnMut(usize, Vec<f32>) -> Result<()>,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<()> {
         if views.recipe.size != self.model.config.size {
             return Err(Error::shape(format!(
                 "views of {0}x{0} pixels do not fit an encoder for {1}x{1}",
                 views.recipe.size, self.model.config.size
             )));
         }
-        if views.count == 0 {
-            return Err(Error::usage("views: expected at least 1 view of each image, found 0"));
-        }
-        if let Some(index) = indices.iter().find(|&&index| index >= set.len()) {
-            return Err(Error::shape(format!(
-                "{}: expected image indices below {}, found {index}",
-                set.name,
-                set.len()
+        if views.count == 0 || part == 0 {
+            return Err(Error::usage(format!(
+                "views: expected at least 1 view of each image and 1 image in a part, found {} and {part}",
+                views.count
             )));
         }
-        let images = (self.rows(gpu)? / views.count).clamp(1, indices.len().max(1));
-        let pass = Pass::new(gpu, self, set, views, images)?;
-        let mut features = Vec::with_capacity(indices.len() * views.count * self.feature_dim());
-        for chunk in indices.chunks(images) {
+        images.check_indices(indices)?;
+        if indices.is_empty() {
+            return Ok(());
+        }
+        let batch = (self.rows(gpu)? / views.count).clamp(1, indices.len());
+        let pass = Pass::new(gpu, self, images, views, batch)?;
+        let row = views.count * self.feature_dim();
+        let (mut ready, mut first) = (Vec::new(), 0);
+        let mut take = |features: Vec<f32>, last: bool| -> Result<()> {
+            ready.extend(features);
+            while ready.len() >= part * row || (last && !ready.is_empty()) {
+                let rest = ready.split_off(ready.len().min(part * row));
+                let features = std::mem::replace(&mut ready, rest);
+                let count = features.len() / row;
+                if let Some(at) = features.iter().position(|v| !v.is_finite()) {
+                    return Err(Error::Diverged(format!(
+                        "{}: the encoder gives NaN or infinity; its weights are broken or on another scale than its \
+                         normalisation",
+                        images.id(indices[first + at / row])
+                    )));
+                }
+                sink(first, features)?;
+                first += count;
+            }
+            Ok(())
+        };
+        let mut waiting = VecDeque::new();
+        ahead(images, indices.chunks(batch), |chunk, words| {
             if progress(chunk.len()) {
                 return Err(Error::Interrupted("stopped while encoding; nothing was written".into()));
             }
-            features.extend(pass.run(gpu, set, chunk)?);
-        }
-        match features.iter().position(|v| !v.is_finite()) {
-            None => Ok(features),
-            Some(at) => {
-                let image = indices[at / (views.count * self.feature_dim())];
-                Err(Error::Diverged(format!(
-                    "{}: the encoder gives NaN or infinity; its weights are broken or on another scale than its normalisation",
-                    set.ids.get(image).map_or("image", String::as_str)
-                )))
+            waiting.push_back(pass.start(gpu, chunk, words)?);
+            match waiting.len() > UNDER_WAY {
+                true => waiting.pop_front().map_or(Ok(()), |done: Started| take(done.finish(gpu)?, false)),
+                false => Ok(()),
             }
+        })?;
+        for done in waiting {
+            take(done.finish(gpu)?, false)?;
         }
+        take(Vec::new(), true)
     }
+}
+
+/// Batches that are submitted before the features of the first are waited for.
+const UNDER_WAY: usize = 2;
+
+/// Calls `work` with each chunk and its images, [`packed`]. Another thread reads ahead: one chunk lies ready, one more
+/// is being read.
+fn ahead<'a>(
+    images: &dyn Images,
+    chunks: impl Iterator<Item = &'a [usize]> + Send + Clone,
+    mut work: impl FnMut(&[usize], &[u32]) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(1);
+        let to_read = chunks.clone();
+        scope.spawn(move || {
+            for chunk in to_read {
+                let read = images.read(chunk).map(|pixels| packed(&pixels));
+                // Nobody listens once the work has failed.
+                if sender.send(read).is_err() {
+                    return;
+                }
+            }
+        });
+        for chunk in chunks {
+            let words = receiver
+                .recv()
+                .map_err(|_| Error::shape(format!("{}: reading ahead ended early", images.name())))??;
+            work(chunk, &words)?;
+        }
+        Ok(())
+    })
 }
 
 /// An encoder that takes pixel values in 0..1 and normalises them itself, for attacks that make images on the GPU.
@@ -232,14 +315,20 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Plans and compiles the pass of `encoder` over batches of `images` images of the size of those in `set`.
+    /// Plans and compiles the pass of `encoder` over batches of `batch` images of the size of `images`.
     ///
     /// # Errors
     /// Tensors over the adapter's limits, before anything large is allocated.
-    pub fn new(gpu: &Gpu, encoder: &Encoder, set: &ImageSet, views: &Views, images: usize) -> Result<Pass> {
-        let rows = images * views.count;
+    pub fn new(
+        gpu: &Gpu,
+        encoder: &Encoder,
+        images: &dyn Images,
+        views: &Views,
+        batch: usize,
+    ) -> Result<Pass> {
+        let rows = batch * views.count;
         let size = encoder.model.config.size;
-        let store = GpuImages::streaming(gpu, set.height, set.width, images)?;
+        let store = GpuImages::streaming(gpu, images.height(), images.width(), batch)?;
         let key = Key::from_seed(views.seed).stream(Stream::Query, 0);
         let step = gpu.buffer_with("step", &[StepState { augment_key: key.0, ..StepState::default() }])?;
         let features = gpu.buffer("features", Shape::matrix(rows, encoder.feature_dim()).bytes())?;
@@ -249,7 +338,7 @@ impl Pass {
         let view = Tensor::transient(&mut recording, "views", input);
         let batch = Batch {
             entries: recording.persistent(store.entries()),
-            images,
+            images: batch,
             views: views.count,
             first_view: 0,
             order: ViewOrder::ImageMajor,
@@ -278,11 +367,28 @@ impl Pass {
     }
 
     /// Features `[indices, views, feature_dim]` of at most a batch of images.
-    pub fn run(&self, gpu: &Gpu, set: &ImageSet, indices: &[usize]) -> Result<Vec<f32>> {
-        self.images.choose(gpu, set, indices)?;
+    pub fn run(&self, gpu: &Gpu, images: &dyn Images, indices: &[usize]) -> Result<Vec<f32>> {
+        self.start(gpu, indices, &packed(&images.read(indices)?))?.finish(gpu)
+    }
+
+    /// Submits a batch. The next one may be submitted before this one is finished: writes, the program and the copy
+    /// of its answer come one after the other on the device.
+    fn start(&self, gpu: &Gpu, indices: &[usize], words: &[u32]) -> Result<Started> {
+        self.images.choose_packed(gpu, indices, words)?;
         self.program.submit(gpu);
         let shape = Shape::matrix(indices.len() * self.views, self.row.c);
-        let packed: Vec<f32> = gpu.read(&self.features, 0, shape.texels() * 4)?;
-        Ok(shape.unpack(&packed))
+        Ok(Started { features: gpu.read_later(&self.features, 0, shape.bytes())?, shape })
+    }
+}
+
+/// A batch that was submitted.
+struct Started {
+    features: Pending,
+    shape: Shape,
+}
+
+impl Started {
+    fn finish(self, gpu: &Gpu) -> Result<Vec<f32>> {
+        Ok(self.shape.unpack(&self.features.wait::<f32>(gpu)?))
     }
 }

@@ -54,12 +54,39 @@ impl GpuImages {
     }
 
     fn upload(&self, gpu: &Gpu, set: &ImageSet, index: usize, slot: usize) -> Result<()> {
-        let words: Vec<u32> = set
-            .image(index)
-            .chunks_exact(3)
-            .map(|p| u32::from(p[0]) | u32::from(p[1]) << 8 | u32::from(p[2]) << 16)
-            .collect();
+        let words = packed(set.image(index));
         gpu.write(&self.pixels, (slot * words.len() * 4) as u64, &words)
+    }
+
+    /// Chooses images for the next submit that are [`packed`] already: `words` holds those called `samples`, in that
+    /// order. Fewer than a batch leave the rest of it as copies of the last one.
+    ///
+    /// # Errors
+    /// No image, more than a batch, or images of another size.
+    pub fn choose_packed(&self, gpu: &Gpu, samples: &[usize], words: &[u32]) -> Result<()> {
+        let (images, pixels) = (samples.len(), self.height * self.width);
+        if images == 0 || images > self.batch || self.resident || words.len() != images * pixels {
+            return Err(Error::shape(format!(
+                "batch: {images} images of {} pixels in all do not fit a batch of {} of {}x{}",
+                words.len(),
+                self.batch,
+                self.height,
+                self.width
+            )));
+        }
+        gpu.write(&self.pixels, 0, words)?;
+        let entries = samples
+            .iter()
+            .enumerate()
+            .map(|(slot, &index)| BatchEntry { sample: index as u32, slot: slot as u32 });
+        self.write_entries(gpu, entries.collect())
+    }
+
+    fn write_entries(&self, gpu: &Gpu, mut entries: Vec<BatchEntry>) -> Result<()> {
+        if let Some(&last) = entries.last() {
+            entries.resize(self.batch, last);
+        }
+        gpu.write(&self.entries, 0, &entries)
     }
 
     /// Chooses the images of the next submit. Fewer than a batch leave the rest of it as copies of the last one.
@@ -89,9 +116,7 @@ impl GpuImages {
             }
             entries.push(BatchEntry { sample: index as u32, slot: slot as u32 });
         }
-        let last = entries[entries.len() - 1];
-        entries.resize(self.batch, last);
-        gpu.write(&self.entries, 0, &entries)
+        self.write_entries(gpu, entries)
     }
 
     /// The images as augmentation kernels take them.
@@ -114,4 +139,9 @@ impl GpuImages {
     pub fn entries(&self) -> &Buffer {
         &self.entries
     }
+}
+
+/// u8 RGB pixels as the GPU reads them, a word a pixel.
+pub(super) fn packed(pixels: &[u8]) -> Vec<u32> {
+    pixels.chunks_exact(3).map(|p| u32::from(p[0]) | u32::from(p[1]) << 8 | u32::from(p[2]) << 16).collect()
 }

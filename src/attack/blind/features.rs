@@ -24,11 +24,12 @@ pub const FEATURES: usize = THUMBNAIL * THUMBNAIL * 3 + 3 * 3 + 3 * COLOUR_BINS 
 pub fn image_features(set: &ImageSet) -> Result<Rows> {
     let (width, height) = (set.width, set.height);
     let features: Vec<Vec<f32>> =
-        (0..set.len()).into_par_iter().map(|i| describe(set.image(i), width, height)).collect();
+        (0..set.len()).into_par_iter().map(|i| describe_image(set.image(i), width, height)).collect();
     Rows::new(FEATURES, features.concat())
 }
 
-fn describe(pixels: &[u8], width: usize, height: usize) -> Vec<f32> {
+/// The [`FEATURES`] numbers of one image, u8 `[height, width, 3]`.
+pub fn describe_image(pixels: &[u8], width: usize, height: usize) -> Vec<f32> {
     let mut found = Vec::with_capacity(FEATURES);
     let thumbnail = resize_bilinear(pixels, (width, height), (THUMBNAIL, THUMBNAIL));
     found.extend(thumbnail.iter().map(|&v| f64::from(v) / 255.0));

@@ -5,7 +5,7 @@
 
 mod features;
 
-pub use features::{FEATURES, image_features};
+pub use features::{FEATURES, describe_image, image_features};
 
 use crate::attack::membership::network::{Network, NetworkSettings};
 use crate::attack::membership::{Inference, Outcome, Rows};

@@ -16,6 +16,14 @@ pub struct MembershipFeatures {
 }
 
 impl MembershipFeatures {
+    /// Of rows `[images, pairs]`, each ascending; `pairs` is at least 1.
+    pub fn of_sorted(sorted: Vec<f32>, pairs: usize) -> MembershipFeatures {
+        // The mean is taken in f64 from the same numbers that V and S see (metrics are f64 throughout).
+        let mean = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>() / pairs as f64;
+        let means = sorted.chunks(pairs).map(mean).collect();
+        MembershipFeatures { sorted, means, pairs }
+    }
+
     pub fn images(&self) -> usize {
         self.means.len()
     }
@@ -56,7 +64,6 @@ pub fn membership_features(
     pairwise_features(&mut recording, x, views, similarity, true, features, means)?;
     let program = Program::build(gpu, &recording)?;
     let mut sorted = Vec::with_capacity(images * pairs);
-    let mut averages = Vec::with_capacity(images);
     for part in embeddings.chunks(chunk * image) {
         let mut padded = part.to_vec();
         padded.resize(chunk * image, 1.0);
@@ -65,11 +72,7 @@ pub fn membership_features(
         let count = part.len() / image;
         let packed: Vec<f32> = gpu.read(&buffers[1], 0, shapes[1].texels() * 4)?;
         let rows = shapes[1].unpack(&packed);
-        // The mean is taken in f64 from the same numbers that V and S see (metrics are f64 throughout).
-        for row in rows.chunks(pairs).take(count) {
-            averages.push(row.iter().map(|&v| f64::from(v)).sum::<f64>() / pairs as f64);
-        }
         sorted.extend_from_slice(&rows[..count * pairs]);
     }
-    Ok(MembershipFeatures { sorted, means: averages, pairs })
+    Ok(MembershipFeatures::of_sorted(sorted, pairs))
 }

@@ -14,8 +14,15 @@
 //! | `tensor:` | safetensors file | |
 //! | `synthetic-faces:` | none; options may stand here too | `count=N`, `seed=N`, `correlation=0..1` |
 //!
-//! Every kind: `size=S` (resize to S x S; the drawn size of synthetic faces), `shuffle=SEED`,
-//! `unique=true` (of images with the same pixels the first, before anything is drawn),
+//! Every kind brings its images to one size with one of
+//!
+//! | options | what images become |
+//! | --- | --- |
+//! | `size=S` | S x S, bilinear, the aspect ratio not kept (synthetic faces: the drawn size) |
+//! | `crop=S` | short side S, bicubic, then the middle S x S: what CLIP's encoders see |
+//! | `crop=S,short=R,filter=bicubic\|bilinear` | short side R (S without it) with that filter (bicubic), then the middle S x S: `crop=224,short=256,filter=bilinear` is what torchvision's encoders see |
+//!
+//! Every kind: `shuffle=SEED`, `unique=true` (of images with the same pixels the first, before anything is drawn),
 //! `take=A..B` (after the shuffle; `take=A..` and `take=..B` leave an end open), and the quarters of He & Zhang:
 //! `quarter=1` to `4` is target-train, target-test, shadow-train, shadow-test of the pool that the other options
 //! leave, cut by `quarter-seed=SEED` (0) or, with `quarters=torch`, as the released code cuts it;
@@ -32,6 +39,7 @@ use super::celeba::CelebaOptions;
 use super::decode::Alpha;
 use super::faces::FacesOptions;
 use super::places365::PlacesImages;
+use super::resize::Fit;
 use super::select::Quarter;
 use super::stl10::Stl10Part;
 
@@ -154,8 +162,8 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub source: Source,
-    /// Resize to `size` x `size`.
-    pub size: Option<usize>,
+    /// How images come to one size.
+    pub fit: Fit,
     /// Of images with the same pixels (after resizing) only the first is kept, before anything is drawn.
     pub unique: bool,
     /// The quarter of the pool that is read.

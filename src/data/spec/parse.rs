@@ -9,13 +9,25 @@ use crate::data::decode::Alpha;
 use crate::data::faces::FacesOptions;
 use crate::data::places365::{PlacesImages, published_per_scene};
 use crate::data::problems::did_you_mean;
+use crate::data::resize::{self, Fit};
 use crate::data::select::{Quarter, QuarterName};
 use crate::data::splits::Permutation;
 use crate::data::stl10::Stl10Part;
 use crate::{Error, Result};
 
-const COMMON_OPTIONS: [&str; 8] =
-    ["size", "unique", "shuffle", "take", "quarter", "quarter-seed", "quarters", "subset"];
+const COMMON_OPTIONS: [&str; 11] = [
+    "size",
+    "crop",
+    "short",
+    "filter",
+    "unique",
+    "shuffle",
+    "take",
+    "quarter",
+    "quarter-seed",
+    "quarters",
+    "subset",
+];
 
 impl FromStr for Spec {
     type Err = Error;
@@ -44,7 +56,7 @@ impl FromStr for Spec {
         };
         options.apply(Spec {
             source,
-            size: None,
+            fit: Fit::AsIs,
             unique: false,
             quarter: None,
             shuffle: None,
@@ -144,11 +156,13 @@ impl<'a> Options<'a> {
             seen.push(name);
             self.set(&mut spec, name, value)?;
         }
+        let mut size = self.side("size")?;
         if let Source::SyntheticFaces(faces) = &mut spec.source
-            && let Some(size) = spec.size.take()
+            && let Some(size) = size.take()
         {
             faces.size = size;
         }
+        spec.fit = self.fit(size)?;
         if let Source::Places365 { images, .. } = &mut spec.source {
             *images = self.places_images()?;
         }
@@ -158,17 +172,11 @@ impl<'a> Options<'a> {
 
     fn set(&self, spec: &mut Spec, name: &str, value: &str) -> Result<()> {
         match name {
-            "size" => {
-                let size: usize = self.number(name, value)?;
-                if !(8..=4096).contains(&size) {
-                    return Err(self.wrong(format!("expected size=8 to 4096, found size={size}")));
-                }
-                spec.size = Some(size);
-            }
             "unique" => spec.unique = self.choice(name, value, &[("true", true), ("false", false)])?,
             "shuffle" => spec.shuffle = Some(self.number(name, value)?),
             "take" => spec.take = Some(self.range(value)?),
             // Options that belong together are read together, whatever their order.
+            "size" | "crop" | "short" | "filter" => {}
             "quarter" | "quarter-seed" | "quarters" | "subset" | "per-scene" | "subset-seed" | "list" => {}
             "alpha" | "skip-bad" => {
                 let Some(images) = spec.source.image_options() else { return Ok(()) };
@@ -243,6 +251,41 @@ impl<'a> Options<'a> {
 
     fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         self.value(name).map(|value| self.number(name, value)).transpose()
+    }
+
+    /// Pixels on a side.
+    fn side(&self, name: &str) -> Result<Option<usize>> {
+        match self.optional_number::<usize>(name)? {
+            Some(side) if !(8..=4096).contains(&side) => {
+                Err(self.wrong(format!("expected {name}=8 to 4096, found {name}={side}")))
+            }
+            side => Ok(side),
+        }
+    }
+
+    fn fit(&self, size: Option<usize>) -> Result<Fit> {
+        let Some(side) = self.side("crop")? else {
+            return match ["short", "filter"].into_iter().find(|name| self.value(name).is_some()) {
+                Some(name) => Err(self.wrong(format!("{name}= needs crop=S, found none"))),
+                None => Ok(size.map_or(Fit::AsIs, Fit::Stretch)),
+            };
+        };
+        if size.is_some() {
+            return Err(self.wrong("size= stretches images and crop= cuts them: expected one of the two"));
+        }
+        let short = self.side("short")?.unwrap_or(side);
+        if short < side {
+            return Err(self.wrong(format!("expected short= of at least crop={side}, found short={short}")));
+        }
+        let filter = match self.value("filter") {
+            Some(value) => self.choice(
+                "filter",
+                value,
+                &[("bicubic", resize::Filter::Bicubic), ("bilinear", resize::Filter::Bilinear)],
+            )?,
+            None => resize::Filter::default(),
+        };
+        Ok(Fit::Crop { side, short, filter })
     }
 
     fn quarter(&self, source: &Source) -> Result<Option<Quarter>> {

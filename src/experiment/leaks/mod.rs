@@ -154,7 +154,7 @@ fn empty(gpu: &Gpu, config: &LeaksConfig, parts: &Parts) -> Result<LeaksResults>
         let mut classes = Classes { names: label.of(sets[0].1)?.names.clone(), counts: Vec::new() };
         classes.counts = vec![0; classes.names.len()];
         for (_, set) in &sets {
-            for (sum, count) in classes.counts.iter_mut().zip(label.of(set)?.counts()) {
+            for (sum, count) in classes.counts.iter_mut().zip(label.of(*set)?.counts()) {
                 *sum += count as u64;
             }
         }
