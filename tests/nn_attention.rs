@@ -63,12 +63,6 @@ fn attend(heads: usize, queries: &Tokens, keys: &Tokens, values: &Tokens) -> Tok
     mixed
 }
 
-/// Patches or pixels `[C, H, W]` as tokens.
-fn tokens(map: &[f64], channels: usize) -> Tokens {
-    let pixels = map.len() / channels;
-    (0..pixels).map(|p| (0..channels).map(|c| map[c * pixels + p]).collect()).collect()
-}
-
 fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
@@ -327,7 +321,12 @@ fn check<N: Network>(facts: &Facts) {
             })
             .collect();
         let got: Vec<f64> = chosen.iter().map(|&i| got[i]).collect();
-        assert_close(&format!("gradient of {name}"), &got, &expected, 2e-5);
+        // A bias of the keys moves all scores of a query alike, so its gradient is zero but for roundings.
+        let largest = expected.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let error = (got - expected).abs() / largest;
+            assert!(error <= 2e-5, "gradient of {name}, {}: {got}, expected {expected}", chosen[i]);
+        }
     }
 }
 
