@@ -5,5 +5,6 @@ pub mod baselines;
 pub mod blind;
 pub mod classifier;
 pub mod encodermi;
+pub mod folds;
 pub mod membership;
 pub mod probe;

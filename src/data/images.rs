@@ -58,6 +58,81 @@ pub trait Images: Send + Sync {
     }
 }
 
+/// Some images of a source, in an order of their own.
+pub struct Chosen<'a> {
+    images: &'a dyn Images,
+    indices: Vec<usize>,
+    target: Option<Labels>,
+    attribute: Option<Labels>,
+}
+
+impl<'a> Chosen<'a> {
+    /// The images at `indices`.
+    ///
+    /// # Errors
+    /// No index, or the first that there is no image for.
+    pub fn new(images: &'a dyn Images, indices: Vec<usize>) -> Result<Chosen<'a>> {
+        images.check_indices(&indices)?;
+        if indices.is_empty() {
+            return Err(Error::data(images.name(), "expected images, found none that are left"));
+        }
+        let labels = |labels: Option<&Labels>| labels.map(|labels| labels.subset(&indices));
+        let (target, attribute) = (labels(images.target()), labels(images.attribute()));
+        Ok(Chosen { images, indices, target, attribute })
+    }
+
+    /// At most `count` images, spread evenly over all.
+    ///
+    /// # Errors
+    /// A count of zero.
+    pub fn evenly(images: &'a dyn Images, count: usize) -> Result<Chosen<'a>> {
+        let (all, count) = (images.len(), count.min(images.len()));
+        Chosen::new(images, (0..count).map(|i| i * all / count).collect())
+    }
+}
+
+impl Images for Chosen<'_> {
+    fn name(&self) -> &str {
+        self.images.name()
+    }
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+    fn width(&self) -> usize {
+        self.images.width()
+    }
+    fn height(&self) -> usize {
+        self.images.height()
+    }
+    fn id(&self, index: usize) -> &str {
+        self.images.id(self.indices[index])
+    }
+    fn target(&self) -> Option<&Labels> {
+        self.target.as_ref()
+    }
+    fn attribute(&self) -> Option<&Labels> {
+        self.attribute.as_ref()
+    }
+    fn source_hash(&self) -> &str {
+        self.images.source_hash()
+    }
+    fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new().chain_update(self.images.fingerprint());
+        self.indices.iter().for_each(|&index| hash.update((index as u64).to_le_bytes()));
+        hex(&hash.finalize())
+    }
+    fn published_normalization(&self) -> Option<Normalization> {
+        self.images.published_normalization()
+    }
+    fn notes(&self) -> &[String] {
+        self.images.notes()
+    }
+    fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
+        self.check_indices(indices)?;
+        self.images.read(&indices.iter().map(|&index| self.indices[index]).collect::<Vec<_>>())
+    }
+}
+
 impl Images for ImageSet {
     fn name(&self) -> &str {
         &self.name

@@ -1,6 +1,6 @@
 //! The demo: the main job end to end on built-in data, small enough for two cores without a GPU.
 
-use super::encodermi::{Audit, Finding, Sets, summary};
+use super::encodermi::{Audit, Finding, Knowledge, Sets, Side, summary};
 use super::tell::{Tell, Watch};
 use crate::attack::encodermi::{Settings, Variant};
 use crate::augment::Recipe;
@@ -92,14 +92,25 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
     // The published 300 epochs of S are for 20,000 images; here they would take longer than everything else.
     settings.set.epochs = 100;
     let audit = Audit {
-        target: &target,
-        shadow: &shadow,
-        sets: &sets,
-        target_recipe: recipe.clone(),
-        shadow_recipe: recipe.clone(),
+        target: Side {
+            encoder: &target,
+            sha256: &target_outcome.encoder_sha256,
+            recipe: &recipe,
+            members: &sets.members,
+            non_members: &sets.non_members,
+        },
+        knowledge: Knowledge::Shadow(Side {
+            encoder: &shadow,
+            sha256: &shadow_outcome.encoder_sha256,
+            recipe: &recipe,
+            members: &sets.shadow_members,
+            non_members: &sets.shadow_non_members,
+        }),
         variants: Variant::ALL.to_vec(),
         settings,
         shuffles: 5,
+        control_images: usize::MAX,
+        keep: None,
         seed,
     };
     let mut finding =
@@ -112,6 +123,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
     results.encoder = summary("target", &config, &target_outcome, sets.members.len(), parameters);
     results.other_encoders =
         vec![summary("shadow", &config, &shadow_outcome, sets.shadow_members.len(), parameters)];
+    results.data = sets.summary();
     results.data.name = spec;
     results.data.content_hash = Some(set.content_hash());
     results.commands = vec![format!("contraleak demo --seed {seed}")];

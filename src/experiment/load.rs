@@ -35,6 +35,13 @@ pub struct Loaded {
     pub conclusions: Vec<String>,
 }
 
+impl Loaded {
+    /// SHA-256 of its file.
+    pub fn sha256(&self) -> &str {
+        self.summary.checkpoint_hash.as_deref().unwrap_or("")
+    }
+}
+
 /// Which answer is wanted of a file; what it needs beside the encoder must be in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

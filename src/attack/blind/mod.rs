@@ -7,12 +7,12 @@ mod features;
 
 pub use features::{FEATURES, describe_image, image_features};
 
+use crate::attack::folds::stratified;
 use crate::attack::membership::network::{Network, NetworkSettings};
 use crate::attack::membership::{Inference, Outcome, Rows};
 use crate::data::ImageSet;
 use crate::gpu::Gpu;
 use crate::metrics::{Control, MembershipMetrics, MembershipResult};
-use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ pub fn cross_validate(
     }
     let width = members.width();
     let values = [members.values(), non_members.values()].concat();
-    let fold = assign_folds(p, n, folds, seed);
+    let fold = stratified([p, n], folds, seed);
     let mut logits = [vec![0.0; p + n], vec![0.0; p + n]];
     for held_out in 0..folds {
         let (test, train): (Vec<usize>, Vec<usize>) = (0..p + n).partition(|&i| fold[i] == held_out);
@@ -146,19 +146,6 @@ fn result(scores: Vec<f64>, members: usize) -> Result<MembershipResult> {
     };
     let (first, rest) = scores.split_at(members);
     Ok(Outcome::new(inference(first), inference(rest), None, None)?.result)
-}
-
-/// Fold of every sample, members first. Each group is spread evenly: otherwise a fold with more members would be
-/// judged by classifiers that saw fewer of them, and scores of different folds would not compare.
-fn assign_folds(p: usize, n: usize, folds: usize, seed: u64) -> Vec<usize> {
-    let mut fold = vec![0; p + n];
-    for (group, (start, count)) in [(0, p), (p, n)].into_iter().enumerate() {
-        let key = Key::from_seed(seed).stream(Stream::Attack, u32::MAX - group as u32);
-        for (place, i) in permutation(key, count).into_iter().enumerate() {
-            fold[start + i] = place % folds;
-        }
-    }
-    fold
 }
 
 /// Means and deviations of the training rows.

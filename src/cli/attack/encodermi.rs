@@ -8,7 +8,7 @@ use crate::attack::encodermi::{Settings, Variant, similarity_named};
 use crate::augment::Recipe;
 use crate::cli::encoder_options::EncoderOptions;
 use crate::cli::{Global, interrupt, output, progress};
-use crate::experiment::encodermi::Audit;
+use crate::experiment::encodermi::{Audit, Knowledge, Side};
 use crate::experiment::load::{Answer, Loaded};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::{Error, Result};
@@ -79,15 +79,28 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (target, shadow) = (&opened.target, &opened.shadow);
     let recipe =
         |loaded: &Loaded| base.clone().sized(loaded.encoder.config().size).normalised(loaded.normalization);
+    let recipes = [recipe(target), recipe(shadow)];
+    let sets = &opened.sets;
     let audit = Audit {
-        target: &target.encoder,
-        shadow: &shadow.encoder,
-        sets: &opened.sets,
-        target_recipe: recipe(target),
-        shadow_recipe: recipe(shadow),
+        target: Side {
+            encoder: &target.encoder,
+            sha256: target.sha256(),
+            recipe: &recipes[0],
+            members: &sets.members,
+            non_members: &sets.non_members,
+        },
+        knowledge: Knowledge::Shadow(Side {
+            encoder: &shadow.encoder,
+            sha256: shadow.sha256(),
+            recipe: &recipes[1],
+            members: &sets.shadow_members,
+            non_members: &sets.shadow_non_members,
+        }),
         variants: variants.into_iter().collect(),
         settings,
         shuffles: args.shuffles,
+        control_images: usize::MAX,
+        keep: None,
         seed: args.seed,
     };
     let spinner = progress::spinner("EncoderMI");
@@ -97,6 +110,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         interrupt::requested()
     })?;
     spinner.finish_and_clear();
+    finding.results.data = sets.summary();
     opened.describe(&mut finding.results);
     finding.write(&args.out)?;
     output::verdict(&finding.results, &args.out, global)

@@ -1,43 +1,64 @@
 //! An EncoderMI audit from encoders and image sets to [`Results`]: queries, features, inferrers, controls, figures.
 
 mod about;
+mod judge;
 mod sets;
 
 pub use about::{adapter, summary};
 pub use sets::Sets;
 
+use super::kept_features::{Keep, Measured, similarities};
 use super::report::{
     self, Attack, Cost, HistogramFigure, Results, SampleImage, Stage, extremes, png_data_uri,
 };
-use crate::attack::encodermi::{
-    Inference, Inferrer, MembershipFeatures, Settings, Variant, membership_features, similarity_name,
-};
+use crate::attack::encodermi::{CrossFit, MembershipFeatures, Settings, Variant, similarity_name};
 use crate::augment::Recipe;
-use crate::data::ImageSet;
+use crate::data::{Chosen, Images};
 use crate::files::write_bytes_atomic;
 use crate::gpu::Gpu;
 use crate::metrics::{Control, HistogramPair, MembershipMetrics, MembershipResult};
-use crate::rng::{Key, Stream, permutation, threefry2x32_20};
+use crate::rng::threefry2x32_20;
 use crate::train::{CONFIG_FILE, Encoder, Views};
 use crate::{Error, Result};
 use about::{FOREIGN, SHUFFLED, UNTRAINED, assumptions, citations, describe};
+use judge::{Judge, Judged};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
+/// An encoder, how views are made for it, and images that it was and was not trained on.
+#[derive(Clone, Copy)]
+pub struct Side<'a> {
+    pub encoder: &'a Encoder,
+    /// What its measurements are kept under: the SHA-256 of its file.
+    pub sha256: &'a str,
+    pub recipe: &'a Recipe,
+    pub members: &'a dyn Images,
+    pub non_members: &'a dyn Images,
+}
+
+/// What inference classifiers are trained on.
+#[derive(Clone, Copy)]
+pub enum Knowledge<'a> {
+    /// Members and non-members of another encoder, as the paper's attacker does.
+    Shadow(Side<'a>),
+    /// Other members and non-members of the audited encoder itself, as its owner can.
+    CrossFit(CrossFit),
+}
+
 /// What is attacked, and how.
 pub struct Audit<'a> {
-    pub target: &'a Encoder,
-    pub shadow: &'a Encoder,
-    pub sets: &'a Sets,
-    /// How views for queries are made at the target and at the shadow encoder; they differ in normalisation at most.
-    pub target_recipe: Recipe,
-    pub shadow_recipe: Recipe,
+    pub target: Side<'a>,
+    pub knowledge: Knowledge<'a>,
     pub variants: Vec<Variant>,
     pub settings: Settings,
     /// Runs of the shuffled-labels control.
     pub shuffles: u32,
+    /// Members, and as many non-members, that control encoders are asked about, at most.
+    pub control_images: usize,
+    /// Folder for what was measured, so that the same audit goes on after an interruption.
+    pub keep: Option<&'a Path>,
     pub seed: u64,
 }
 
@@ -66,73 +87,101 @@ struct Features {
 }
 
 impl Audit<'_> {
-    /// Runs the attack and its controls. `tell` hears what happens, and is asked whether to stop.
+    /// Runs the attack and its controls. `tell` hears what happens, and is asked whether to stop. The caller adds what
+    /// only it knows: the data's names, the encoders' summaries.
+    ///
+    /// # Errors
+    /// Errors of encoding and of training; [`Error::Interrupted`] when `tell` says so.
     pub fn run(&self, gpu: &Gpu, title: &str, tell: &mut dyn FnMut(&str) -> bool) -> Result<Finding> {
         let start = Instant::now();
         let mut results = Results::new(title);
         let mut stage = Stages(Instant::now(), Vec::new());
-        let sets = self.sets;
-        let target = self.features(
-            gpu,
-            self.target,
-            &self.target_recipe,
-            [&sets.members, &sets.non_members],
-            0,
-            tell,
-        )?;
-        let shadow_sets = [&sets.shadow_members, &sets.shadow_non_members];
-        let shadow = self.features(gpu, self.shadow, &self.shadow_recipe, shadow_sets, 2, tell)?;
+        let target = self.features(gpu, &self.target, "target", 0, tell)?;
+        let shadow = match &self.knowledge {
+            Knowledge::Shadow(side) => Some(self.features(gpu, side, "shadow", 2, tell)?),
+            Knowledge::CrossFit(_) => None,
+        };
         stage.end("views and features");
-        let untrained = Encoder::untrained(gpu, self.target.config(), self.seed ^ 0x5eed)?;
-        let untrained =
-            self.features(gpu, &untrained, &self.target_recipe, [&sets.members, &sets.non_members], 4, tell)?;
-        let foreign = self.features(
-            gpu,
-            self.shadow,
-            &self.shadow_recipe,
-            [&sets.members, &sets.non_members],
-            6,
-            tell,
-        )?;
+        let few = [
+            Chosen::evenly(self.target.members, self.control_images)?,
+            Chosen::evenly(self.target.non_members, self.control_images)?,
+        ];
+        let asked = Side { members: &few[0], non_members: &few[1], ..self.target };
+        let seed = self.seed ^ 0x5eed;
+        let (untrained, name) =
+            (Encoder::untrained(gpu, self.target.encoder.config(), seed)?, format!("untrained {seed}"));
+        let side = Side { encoder: &untrained, sha256: &name, ..asked };
+        let untrained = self.features(gpu, &side, "untrained", 4, tell)?;
+        let foreign = match &self.knowledge {
+            Knowledge::Shadow(Side { encoder, sha256, recipe, .. }) => {
+                let side = Side { encoder, sha256, recipe, ..asked };
+                Some(self.features(gpu, &side, "foreign", 6, tell)?)
+            }
+            Knowledge::CrossFit(_) => None,
+        };
         stage.end("controls: views and features");
+        let judge = Judge {
+            gpu,
+            settings: &self.settings,
+            cross_fit: match &self.knowledge {
+                Knowledge::CrossFit(how) => Some(*how),
+                Knowledge::Shadow(_) => None,
+            },
+            shadow: shadow.as_ref(),
+            seed: self.seed,
+        };
         let mut scores = Vec::new();
         for &variant in &self.variants {
-            if tell(&format!("training EncoderMI-{variant} on the shadow encoder's features")) {
+            if tell(&format!("training EncoderMI-{variant}")) {
                 return Err(stopped());
             }
-            let inferrer = Inferrer::train(
-                gpu,
-                variant,
-                &self.settings,
-                &shadow.members,
-                &shadow.non_members,
-                self.seed,
-            )?;
-            let result = self.result(&inferrer, gpu, &target)?;
+            let mut others = vec![("untrained-encoder", "Encoder that never trained", UNTRAINED, &untrained)];
+            others.extend(
+                foreign.iter().map(|f| ("foreign-encoder", "Encoder trained on other images", FOREIGN, f)),
+            );
+            let mut asked_of = vec![&target];
+            asked_of.extend(others.iter().map(|(.., features)| *features));
+            let mut judged = judge.judge(variant, &asked_of)?.into_iter();
+            let Some(first) = judged.next() else { return Err(Error::shape("audit: nothing was judged")) };
+            let result = result(&first, [self.target.members, self.target.non_members])?;
             let (title, explanation) = describe(variant);
             let mut attack = Attack::new(variant.id(), title, explanation, &result, self.seed);
-            attack.threshold = inferrer.threshold().filter(|t| t.is_finite());
-            attack.training_accuracy = Some(inferrer.training_accuracy);
+            attack.threshold = first.threshold.filter(|t| t.is_finite());
+            attack.training_accuracy = Some(first.training_accuracy);
             attack.parameters = self.parameters(variant);
-            for (id, title, explanation, features) in [
-                ("untrained-encoder", "Encoder that never trained", UNTRAINED, &untrained),
-                ("foreign-encoder", "Encoder trained on other images", FOREIGN, &foreign),
-            ] {
-                let metrics = MembershipMetrics::compute(&self.result(&inferrer, gpu, features)?, self.seed);
+            for ((id, title, explanation, _), judged) in others.into_iter().zip(judged) {
+                let metrics = MembershipMetrics::compute(
+                    &self::result(&judged, [asked.members, asked.non_members])?,
+                    self.seed,
+                );
                 attack.controls.push(Control::single(id, title, explanation, &metrics));
             }
             // T's score does not depend on labels, and S costs minutes to train: V stands for trained networks.
             if variant == Variant::V && self.shuffles > 0 {
-                attack.controls.extend(self.shuffled(gpu, &shadow, &target, tell)?);
+                let mut runs = Vec::new();
+                for run in 0..self.shuffles {
+                    if tell(&format!("control: shuffled labels, run {} of {}", run + 1, self.shuffles)) {
+                        return Err(stopped());
+                    }
+                    let judged = judge.shuffled(run, &target)?;
+                    let result = self::result(&judged, [self.target.members, self.target.non_members])?;
+                    let seed = self.seed.wrapping_add(1 + u64::from(run));
+                    runs.push(MembershipMetrics::compute_with(&result, 200, seed));
+                }
+                let control = Control::repeated("shuffled-labels", "Shuffled labels", SHUFFLED, &runs);
+                attack.controls.extend(control);
             }
             results.attacks.push(attack);
             scores.push((variant.id().to_string(), result));
             stage.end(&format!("EncoderMI-{variant} and its controls"));
         }
-        results.histograms = self.histograms(&target, &untrained, &shadow, &results)?;
+        results.histograms = self.histograms(&target, &untrained, shadow.as_ref(), &results)?;
         results.samples = self.samples(&scores)?;
-        results.data = sets.summary();
-        results.config = json!({ "attack": "encodermi", "seed": self.seed, "shuffles": self.shuffles, "settings": self.settings, "recipe": self.target_recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
+        let how = match &self.knowledge {
+            Knowledge::Shadow(_) => json!("shadow encoder"),
+            Knowledge::CrossFit(how) => json!({ "cross-fitting": how }),
+        };
+        results.config = json!({ "attack": "encodermi", "knowledge": how, "seed": self.seed, "shuffles": self.shuffles, "settings": self.settings, "recipe": self.target.recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
         results.compat =
             [(self.settings.compat_deepsets, "deepsets"), (self.settings.compat_grid501, "grid501")]
                 .iter()
@@ -149,75 +198,31 @@ impl Audit<'_> {
         Ok(Finding { results, scores })
     }
 
+    /// Features of both sets of `side`, which results call `role`.
     fn features(
         &self,
         gpu: &Gpu,
-        encoder: &Encoder,
-        recipe: &Recipe,
-        sets: [&ImageSet; 2],
+        side: &Side,
+        role: &str,
         stream: u32,
         tell: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Features> {
-        let mut one = |set: &ImageSet, stream: u32| {
+        let mut one = |images: &dyn Images, kind: &str, stream: u32| {
             // A seed for each (encoder, set): views are never shared between images.
             let [low, high] = threefry2x32_20([self.seed as u32, (self.seed >> 32) as u32], [0x71, stream]);
             let seed = u64::from(high) << 32 | u64::from(low);
-            let views = Views { recipe: recipe.clone(), count: self.settings.views, seed };
-            let all: Vec<usize> = (0..set.len()).collect();
-            let mut done = 0;
-            let embeddings = encoder.features(gpu, set, &all, &views, |images| {
-                done += images;
-                tell(&format!("encoding {} views of {done}/{} images", views.count, set.len()))
-            })?;
-            membership_features(
-                gpu,
-                &embeddings,
-                views.count,
-                encoder.feature_dim(),
-                self.settings.similarity,
-            )
+            let views = Views { recipe: side.recipe.clone(), count: self.settings.views, seed };
+            let name = format!("{role}-{kind}");
+            let keep = self.keep.map(|folder| Keep { folder, name: &name, encoder: side.sha256 });
+            let work = Measured { gpu, encoder: side.encoder, images, views: &views, keep };
+            similarities(&work, self.settings.similarity, &mut |pace| {
+                tell(&format!("{role} encoder, {} views of {kind}: {pace}", views.count))
+            })
         };
-        Ok(Features { members: one(sets[0], stream)?, non_members: one(sets[1], stream + 1)? })
-    }
-
-    /// Scores of members, then of non-members.
-    fn result(&self, inferrer: &Inferrer, gpu: &Gpu, features: &Features) -> Result<MembershipResult> {
-        let Inference { mut scores, mut decisions } = inferrer.infer(gpu, &features.members)?;
-        let others = inferrer.infer(gpu, &features.non_members)?;
-        let mut members = vec![true; scores.len()];
-        scores.extend(others.scores);
-        decisions.extend(others.decisions);
-        members.resize(scores.len(), false);
-        let ids = [("member", &self.sets.members), ("non-member", &self.sets.non_members)]
-            .iter()
-            .flat_map(|(role, set)| set.ids.iter().enumerate().map(move |(i, id)| format!("{role}/{i}/{id}")))
-            .collect();
-        MembershipResult::new(scores, members, decisions, ids)
-    }
-
-    /// EncoderMI-V trained on permuted membership labels, several times.
-    fn shuffled(
-        &self,
-        gpu: &Gpu,
-        shadow: &Features,
-        target: &Features,
-        tell: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Option<Control>> {
-        let rows: Vec<f32> =
-            shadow.members.sorted.iter().chain(&shadow.non_members.sorted).copied().collect();
-        let (p, all) = (shadow.members.images(), shadow.members.images() + shadow.non_members.images());
-        let mut runs = Vec::new();
-        for run in 0..self.shuffles {
-            if tell(&format!("control: shuffled labels, run {} of {}", run + 1, self.shuffles)) {
-                return Err(stopped());
-            }
-            let order = permutation(Key::from_seed(self.seed).stream(Stream::Attack, run), all);
-            let labels: Vec<u32> = order.iter().map(|&i| u32::from(i < p)).collect();
-            let seed = self.seed.wrapping_add(1 + u64::from(run));
-            let inferrer = Inferrer::train_on(gpu, Variant::V, &self.settings, &rows, &labels, seed)?;
-            runs.push(MembershipMetrics::compute_with(&self.result(&inferrer, gpu, target)?, 200, seed));
-        }
-        Ok(Control::repeated("shuffled-labels", "Shuffled labels", SHUFFLED, &runs))
+        Ok(Features {
+            members: one(side.members, "members", stream)?,
+            non_members: one(side.non_members, "non-members", stream + 1)?,
+        })
     }
 
     fn parameters(&self, variant: Variant) -> serde_json::Value {
@@ -234,17 +239,17 @@ impl Audit<'_> {
         &self,
         target: &Features,
         untrained: &Features,
-        shadow: &Features,
+        shadow: Option<&Features>,
         results: &Results,
     ) -> Result<Vec<HistogramFigure>> {
         let threshold = results.attacks.iter().find(|a| a.id == Variant::T.id()).and_then(|a| a.threshold);
-        [
-            ("target", "The audited encoder", target, threshold),
-            ("shadow", "The shadow encoder, on its own members and non-members", shadow, threshold),
-            ("untrained", "Control: an encoder that never trained", untrained, None),
-        ]
-        .into_iter()
-        .map(|(encoder, title, features, threshold)| {
+        let mut figures = vec![("target", "The audited encoder", target, threshold)];
+        figures.extend(
+            shadow
+                .map(|s| ("shadow", "The shadow encoder, on its own members and non-members", s, threshold)),
+        );
+        figures.push(("untrained", "Control: an encoder that never trained", untrained, None));
+        let figure = |(encoder, title, features, threshold): (&str, &str, &Features, Option<f64>)| {
             Ok(HistogramFigure {
                 encoder: encoder.into(),
                 title: title.into(),
@@ -256,8 +261,8 @@ impl Audit<'_> {
                 histogram: HistogramPair::new(&features.members.means, &features.non_members.means, 30)?,
                 threshold,
             })
-        })
-        .collect()
+        };
+        figures.into_iter().map(figure).collect()
     }
 
     /// The most and the least member-like images.
@@ -272,13 +277,14 @@ impl Audit<'_> {
             .chain(low.into_iter().rev())
             .filter(|&i| shown.insert(i))
             .map(|i| {
-                let p = self.sets.members.len();
+                let p = self.target.members.len();
                 let (set, index) =
-                    if i < p { (&self.sets.members, i) } else { (&self.sets.non_members, i - p) };
+                    if i < p { (self.target.members, i) } else { (self.target.non_members, i - p) };
+                let pixels = set.read(&[index])?;
                 Ok(SampleImage {
                     id: result.ids()[i].clone(),
-                    image: png_data_uri(set.image(index), set.width as u32, set.height as u32)?,
-                    caption: set.ids[index].clone(),
+                    image: png_data_uri(&pixels, set.width() as u32, set.height() as u32)?,
+                    caption: set.id(index).to_string(),
                     score: result.scores()[i],
                     attack: attack.clone(),
                     member: i < p,
@@ -289,13 +295,28 @@ impl Audit<'_> {
     }
 
     fn cost(&self) -> Vec<Cost> {
-        let images = (self.sets.members.len() + self.sets.non_members.len()) as f64;
+        let images = (self.target.members.len() + self.target.non_members.len()) as f64;
         let cost = |what: &str, value: f64, unit: &str| Cost { what: what.into(), value, unit: unit.into() };
         vec![
             cost("Queries to the audited encoder for one decision", self.settings.views as f64, "queries"),
             cost("Queries to the audited encoder in all", images * self.settings.views as f64, "queries"),
         ]
     }
+}
+
+/// Scores of members, then of non-members.
+fn result(judged: &Judged, sets: [&dyn Images; 2]) -> Result<MembershipResult> {
+    let (mut scores, mut decisions) = (judged.members.scores.clone(), judged.members.decisions.clone());
+    let mut members = vec![true; scores.len()];
+    scores.extend(&judged.non_members.scores);
+    decisions.extend(&judged.non_members.decisions);
+    members.resize(scores.len(), false);
+    let ids = ["member", "non-member"]
+        .iter()
+        .zip(sets)
+        .flat_map(|(role, set)| (0..set.len()).map(move |i| format!("{role}/{i}/{}", set.id(i))))
+        .collect();
+    MembershipResult::new(scores, members, decisions, ids)
 }
 
 fn stopped() -> Error {
