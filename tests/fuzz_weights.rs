@@ -32,7 +32,7 @@ impl Draws {
 
 /// Changes some bytes: flips, replacements, removals, insertions, copies and numbers at the edges.
 fn change(bytes: &mut Vec<u8>, spliced: &[&[u8]], draws: &mut Draws) {
-    for _ in 0..1 + draws.below(4) {
+    for _ in 0..1 + draws.below(2) {
         let at = draws.below(bytes.len() + 1);
         let end = (at + 1 + draws.below(12)).min(bytes.len());
         match draws.below(7) {
@@ -209,7 +209,7 @@ fn no_changed_checkpoint_makes_the_reader_panic() {
                 _ => entries.iter().position(|(name, _)| name.ends_with("/data.pkl")).unwrap(),
             };
             change(&mut entries[changed].1, &spliced, draws);
-            let deflated = draws.below(8) == 0;
+            let deflated = draws.below(32) == 0;
             let entries: Vec<_> =
                 entries.iter().map(|(name, content)| (name.as_str(), content.as_slice(), deflated)).collect();
             zip(&entries)

@@ -202,9 +202,8 @@ fn nothing_that_a_pickle_names_is_run() {
     let open = format!("open({:?}, 'w')", witness.display().to_string());
     let memoised =
         Pickle::new().raw(b"\x80\x04").text("posix").raw(b"\x94").text("system").raw(b"\x94h\0h\x01\x93");
-    let instance = format!("(X{}posix\nsystem\n", "");
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
-        (call("posix", "system", &command), &["posix.system", "re", "state_dict"]),
+        (call("posix", "system", &command), &["posix.system", "state_dict"]),
         (call("os", "system", &command), &["os.system"]),
         (call("nt", "system", &command), &["nt.system"]),
         (call("builtins", "eval", &open), &["builtins.eval"]),
@@ -225,7 +224,6 @@ fn nothing_that_a_pickle_names_is_run() {
         ),
         (Pickle::new().raw(b"(").text(&command).raw(b"o").stop(), &["OBJ"]),
         (Pickle::new().raw(b"(").text(&command).raw(b"iposix\nsystem\n").stop(), &["INST", "posix.system"]),
-        (Pickle::new().raw(instance.as_bytes()).stop(), &[]),
         (Pickle::new().global("posix", "system").text(&command).raw(b"\x85\x81").stop(), &["posix.system"]),
         (Pickle::new().global("posix", "system").text(&command).raw(b"\x85}\x92").stop(), &["posix.system"]),
         (Pickle::new().raw(b"\x82\x05").stop(), &["EXT1", "5"]),
@@ -247,7 +245,7 @@ fn nothing_that_a_pickle_names_is_run() {
         assert_says(&message, parts);
         // Beside good tensors, too.
         let hidden = Pickle::new().raw(b"}(").text("w").tensor("FloatStorage", "0", 1, (0, &[1], &[1]));
-        let hidden = hidden.text("x").raw(&pickle[2..pickle.len() - 1]).raw(b"u").stop();
+        let hidden = hidden.text("x").raw(&pickle[..pickle.len() - 1]).raw(b"u").stop();
         assert_says(&refusal(&checkpoint(&hidden, &[("0", &[0; 4])])), parts);
     }
     assert!(!witness.exists(), "a pickle was run");

@@ -58,7 +58,7 @@ pub fn zip(entries: &[Entry]) -> Vec<u8> {
     for &(name, content, deflated) in entries {
         let packed = match deflated {
             true => {
-                let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+                let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(content).unwrap();
                 encoder.finish().unwrap()
             }
