@@ -261,11 +261,14 @@ fn calls_of_what_was_made_are_refused() {
     assert_says(&refusal(&checkpoint(&not_a_tuple, &[])), &["arguments in a tuple"]);
 }
 
+/// Elements of the storage; offset, shape and strides of a view; what the refusal says.
+type View<'a> = (i64, i64, &'a [i64], &'a [i64], &'a [&'a str]);
+
 #[test]
 fn views_beyond_their_storage_are_refused_before_memory_is_taken() {
     let big = i64::MAX;
     let huge = 100 << 30;
-    let cases: [(i64, i64, &[i64], &[i64], &[&str]); 12] = [
+    let cases: [View; 12] = [
         (4, 0, &[5], &[1], &["w:", "16 bytes", "[5]"]),
         (4, 1, &[4], &[1], &["offset 1"]),
         (4, 0, &[2, 2], &[3, 1], &["strides [3, 1]"]),

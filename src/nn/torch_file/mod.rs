@@ -1,8 +1,8 @@
 //! Checkpoints of PyTorch (`.pt`, `.pth`, `.pth.tar`): zip archives of `torch.save` and of `torch.jit.save`.
 //!
 //! Such a file holds a pickle, which is a program for Python's pickle machine, and the tensors' bytes beside it. A
-//! pickle may call any function of the Python that loads it. Here it cannot: [`unpickle`] is a machine of our own
-//! whose instructions only build data, [`globals`] is the short list of names a pickle may mention, and whatever is
+//! pickle may call any function of the Python that loads it. Here it cannot: `unpickle` is a machine of our own
+//! whose instructions only build data (`rebuild` says what of), `globals` is the short list of names a pickle may mention, and whatever is
 //! not on the list is refused by name. Code in TorchScript archives is never read.
 //!
 //! Nor are sizes believed. Text is borrowed from the pickle, stored entries from the file; everything else is
@@ -13,6 +13,7 @@
 
 mod archive;
 mod globals;
+mod rebuild;
 mod tensors;
 mod tree;
 mod unpickle;
