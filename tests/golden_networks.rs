@@ -305,7 +305,8 @@ fn reference_vgg11_bn() {
 fn golden_clip_rn50() {
     let golden = Golden::open("clip_rn50");
     let network = Network::new(&golden, Architecture::ClipRn50, Stem::Own, 224, "visual.");
-    evaluation(&golden, &network, 224, 1e-5);
+    // These weights give attention logits of tens, which multiply the rounding of the map (7e-7 as in ResNet-50).
+    evaluation(&golden, &network, 224, 5e-5);
 }
 
 // Transformers have neither batch norm nor corners: gradients are as exact as features.

@@ -87,15 +87,47 @@ fn half_precision_types_become_f32() {
 }
 
 #[test]
-fn other_types_are_refused_by_name() {
-    for (dtype, width) in [("F64", 8), ("I32", 4), ("U8", 1), ("BOOL", 1), ("F8_E4M3", 1)] {
-        let header = json!({"layer1.0.conv1.weight": entry(dtype, &[2], 0, 2 * width)}).to_string();
-        let message = refusal(&file(&header, &vec![0; 2 * width as usize]));
-        let place = format!("some.safetensors@{}", 8 + header.len());
-        assert_says(&message, &[&place, "layer1.0.conv1.weight", dtype, "F32"]);
+fn other_types_are_no_weights_and_are_named_where_one_is_needed() {
+    for (dtype, width) in [("I32", 4), ("U8", 1), ("BOOL", 1), ("F8_E4M3", 1), ("C64", 8), ("F4", 1)] {
+        let name = "layer1.0.conv1.weight";
+        let header = json!({name: entry(dtype, &[2], 0, 2 * width)}).to_string();
+        let state = parse(&file(&header, &vec![0; 2 * width as usize]), Path::new("f")).unwrap();
+        assert!(state.tensors.is_empty() && state.counters.is_empty());
+        assert_eq!(state.skipped, BTreeMap::from([(name.to_string(), format!("{dtype} of shape [2]"))]));
+        assert_eq!(state.match_parameters("f", [], |_| false).unwrap().extra, [name]);
+        let message =
+            state.match_parameters("enc", [(name, &[2_usize][..])], |_| true).unwrap_err().to_string();
+        let expected = format!("{name}: expected F32, F16, BF16 or F64, found {dtype} of shape [2]");
+        assert_says(&message, &["enc", &expected]);
+        assert!(!message.contains("another architecture"));
     }
-    let header = json!({"index": entry("I64", &[2], 0, 16)}).to_string();
-    assert_says(&refusal(&file(&header, &[0; 16])), &["index", "I64"]);
+    let short = json!({"w": entry("I32", &[2], 0, 4)}).to_string();
+    assert_says(&refusal(&file(&short, &[0; 4])), &["w:", "I32", "found 4"]);
+}
+
+#[test]
+fn doubles_are_rounded_and_whole_numbers_of_any_width_counted() {
+    let mut data = Vec::new();
+    data.extend([0.1_f64, -f64::INFINITY].iter().flat_map(|v| v.to_le_bytes()));
+    data.extend([1.0_f64, -1.0e39].iter().flat_map(|v| v.to_le_bytes()));
+    data.extend((-5_i64).to_le_bytes());
+    data.extend(u64::MAX.to_le_bytes());
+    data.extend([0xfb, 0xff, 0xfb]);
+    let header = json!({
+        "double": entry("F64", &[2], 0, 16),
+        "beyond": entry("F64", &[2], 16, 32),
+        "long": entry("I64", &[1], 32, 40),
+        "wide": entry("U64", &[], 40, 48),
+        "short": entry("I16", &[], 48, 50),
+        "byte": entry("U8", &[1], 50, 51),
+    });
+    let state = parse(&file(&header.to_string(), &data), Path::new("f")).unwrap();
+    assert_eq!(state.tensors["double"].values, [0.1, f32::NEG_INFINITY]);
+    let counters =
+        [("byte", 0xfb), ("long", -5), ("short", -5)].map(|(name, value)| (name.to_string(), value));
+    assert_eq!(state.counters, BTreeMap::from(counters));
+    assert_eq!(state.skipped["beyond"], "F64 with -1e39 at index 1, beyond the range of f32");
+    assert_eq!(state.skipped["wide"], "U64 of shape []");
 }
 
 #[test]
@@ -103,7 +135,6 @@ fn damaged_headers_are_refused_with_their_offset() {
     assert_says(&refusal(b"abc"), &["@0", "3 bytes"]);
     assert_says(&refusal(&[0xff; 40]), &["@0", "header length", &u64::MAX.to_string()]);
     assert_says(&refusal(&file("{}", &[]).as_slice()[..9]), &["@0", "header length"]);
-    assert_says(&refusal(b"PK\x03\x04 a zip archive of torch.save"), &["torch.save", "save_file"]);
     assert_says(&refusal(&file("{\"a\": \n nonsense}", &[])), &["@17", "JSON"]);
     assert_says(&refusal(&file("[]", &[])), &["JSON object"]);
     assert_says(&refusal(&file("{\"a\": 3}", &[])), &["a:", "dtype"]);
@@ -342,7 +373,11 @@ fn assert_renamed(layout: &str, prefix: &str, pairs: &[(&str, &str)]) {
     assert_eq!(renamed.tensors.keys().map(String::as_str).collect::<Vec<_>>(), native);
 }
 
-const LAYOUT_NAMES: [&str; 10] = [
+const LAYOUT_NAMES: [&str; 14] = [
+    "CLIP ViT, image tower",
+    "CLIP ResNet, image tower",
+    "pytorch-cifar ResNet",
+    "torchvision ResNet, numbered",
     "CLIP ViT",
     "CLIP ResNet",
     "torchvision ResNet",
@@ -357,9 +392,24 @@ const LAYOUT_NAMES: [&str; 10] = [
 
 #[test]
 fn wrapped_torchvision_names_lose_their_wrappers() {
-    for prefix in
-        ["", "module.", "encoder_q.", "backbone.", "visual.", "module.encoder_q.", "module.backbone."]
-    {
+    for prefix in [
+        "",
+        "module.",
+        "encoder_q.",
+        "backbone.",
+        "visual.",
+        "module.encoder_q.",
+        "module.backbone.",
+        "_orig_mod.",
+        "_orig_mod.module.",
+        "module._orig_mod.",
+        "model.",
+        "model.backbone.",
+        "module.base_encoder.",
+        "online_network.encoder.",
+        "trunk._feature_blocks.",
+        "model.visual.",
+    ] {
         let names = ["conv1.weight", "layer1.0.conv1.weight", "layer2.0.downsample.1.running_var"];
         let wrapped = names.map(|name| format!("{prefix}{name}"));
         let pairs: Vec<_> = wrapped.iter().map(String::as_str).zip(names).collect();
@@ -450,6 +500,93 @@ fn numbered_layers_get_their_names() {
         ("l1.weight", "projector.0.weight"),
     ];
     assert_renamed("ContrastiveLeaks MobileNetV2", "", &mobile);
+}
+
+#[test]
+fn training_frameworks_leave_their_marks_beside_the_backbone() {
+    // Lightning around MoCo
+    let lightning = [
+        ("model.encoder_q.conv1.weight", "conv1.weight"),
+        ("model.encoder_q.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("model.encoder_q.fc.0.weight", "projector.0.weight"),
+        ("model.encoder_k.conv1.weight", "encoder_k.conv1.weight"),
+        ("model.queue", "queue"),
+    ];
+    assert_renamed("torchvision ResNet", "model.encoder_q.", &lightning);
+    // MoCo v3
+    let v3 = [
+        ("module.base_encoder.conv1.weight", "conv1.weight"),
+        ("module.base_encoder.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("module.base_encoder.fc.3.weight", "projector.3.weight"),
+        ("module.momentum_encoder.conv1.weight", "momentum_encoder.conv1.weight"),
+        ("module.predictor.0.weight", "predictor.0.weight"),
+    ];
+    assert_renamed("torchvision ResNet", "module.base_encoder.", &v3);
+    // solo-learn
+    let solo = [
+        ("backbone.conv1.weight", "conv1.weight"),
+        ("backbone.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("momentum_backbone.conv1.weight", "momentum_backbone.conv1.weight"),
+        ("projector.0.weight", "projector.0.weight"),
+        ("classifier.weight", "classifier.weight"),
+    ];
+    assert_renamed("torchvision ResNet", "backbone.", &solo);
+    // Compiled, data parallel
+    let compiled = [
+        ("module._orig_mod.encoder_q.conv1.weight", "conv1.weight"),
+        ("module._orig_mod.encoder_q.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("module._orig_mod.queue", "queue"),
+    ];
+    assert_renamed("torchvision ResNet", "module._orig_mod.encoder_q.", &compiled);
+    // lightly
+    let numbered = [
+        ("backbone.0.weight", "conv1.weight"),
+        ("backbone.1.running_mean", "bn1.running_mean"),
+        ("backbone.4.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("backbone.7.1.bn2.bias", "layer4.1.bn2.bias"),
+        ("backbone_momentum.0.weight", "backbone_momentum.0.weight"),
+        ("projection_head.layers.0.weight", "projection_head.layers.0.weight"),
+    ];
+    assert_renamed("torchvision ResNet, numbered", "backbone.", &numbered);
+    // SupContrast
+    let shortcut = [
+        ("encoder.module.conv1.weight", "conv1.weight"),
+        ("encoder.module.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("encoder.module.layer2.0.shortcut.0.weight", "layer2.0.downsample.0.weight"),
+        ("head.0.weight", "head.0.weight"),
+    ];
+    assert_renamed("pytorch-cifar ResNet", "encoder.module.", &shortcut);
+    let cifar = [
+        ("module.conv1.weight", "conv1.weight"),
+        ("module.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("module.layer2.0.shortcut.0.weight", "layer2.0.downsample.0.weight"),
+        ("module.linear.weight", "fc.weight"),
+    ];
+    assert_renamed("pytorch-cifar ResNet", "module.", &cifar);
+}
+
+#[test]
+fn clip_keeps_the_name_of_its_image_tower() {
+    let wrapped = [
+        ("module.visual.conv1.weight", "visual.conv1.weight"),
+        ("module.visual.class_embedding", "visual.class_embedding"),
+        ("module.transformer.resblocks.0.ln_1.bias", "transformer.resblocks.0.ln_1.bias"),
+        ("module.logit_scale", "logit_scale"),
+    ];
+    assert_renamed("CLIP ViT", "module.", &wrapped);
+    let tower = [
+        ("conv1.weight", "visual.conv1.weight"),
+        ("class_embedding", "visual.class_embedding"),
+        ("ln_pre.weight", "visual.ln_pre.weight"),
+        ("transformer.resblocks.0.ln_1.bias", "visual.transformer.resblocks.0.ln_1.bias"),
+    ];
+    assert_renamed("CLIP ViT, image tower", "", &tower);
+    let resnet = [
+        ("conv1.weight", "visual.conv1.weight"),
+        ("layer1.0.conv1.weight", "visual.layer1.0.conv1.weight"),
+        ("attnpool.positional_embedding", "visual.attnpool.positional_embedding"),
+    ];
+    assert_renamed("CLIP ResNet, image tower", "", &resnet);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use super::file_format::{self, FileFormat};
 use super::layout::{Recognized, to_native_names};
 use super::safetensors_file;
 use super::state_dict::{Matched, StateDict};
 use crate::data::Normalization;
+use crate::data::image_set::hex;
 use crate::graph::ParameterSet;
 use crate::{Error, Result};
 
@@ -100,6 +103,8 @@ pub struct EncoderFile {
     pub path: PathBuf,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
+    /// By the file's content, whatever it is called.
+    pub format: FileFormat,
     /// Weights under native names.
     pub state: StateDict,
     /// `None` for files of other programs.
@@ -112,15 +117,18 @@ impl EncoderFile {
     /// Reads an encoder, whoever wrote it, and brings its names to the native ones ([`super::layout`]).
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Data`] naming the file and position; see [`safetensors_file::read`],
+    /// [`Error::Io`] or [`Error::Data`] naming the file and position; see [`file_format::parse`],
     /// [`to_native_names`] and [`EncoderMetadata::load`].
     pub fn read(path: impl AsRef<Path>) -> Result<EncoderFile> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let (mut state, sha256) = safetensors_file::read(path)?;
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let (mut state, format) = file_format::parse(&bytes, path)?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        drop(bytes);
         let metadata = EncoderMetadata::load(&state, &place)?;
         let recognized = to_native_names(&mut state, &place)?;
-        Ok(EncoderFile { path: path.to_path_buf(), sha256, state, metadata, recognized })
+        Ok(EncoderFile { path: path.to_path_buf(), sha256, format, state, metadata, recognized })
     }
 
     /// Writes an encoder under native names with its metadata, whole or not at all. Returns the file's SHA-256.

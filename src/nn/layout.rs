@@ -11,10 +11,33 @@ use super::state_dict::StateDict;
 use crate::{Error, Result};
 
 /// Wrappers that may stand before the names of a backbone, in any combination.
-const WRAPPERS: [&str; 8] =
-    ["module.", "model.", "state_dict.", "encoder.", "encoder_q.", "base_encoder.", "backbone.", "visual."];
+const WRAPPERS: [&str; 18] = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "state_dict.",
+    "encoder.",
+    "encoder_q.",
+    "base_encoder.",
+    "backbone.",
+    "visual.",
+    // Lightning modules: BYOL and its kin, wrappers called by their kind
+    "online_network.",
+    "online_encoder.",
+    "feature_extractor.",
+    "network.",
+    "net.",
+    "resnet.",
+    // facebookresearch/vissl
+    "trunk.",
+    "_feature_blocks.",
+    "base_model.",
+];
+/// Wrappers that say nothing of what they wrap (data parallel, compiled, Lightning): they leave every name.
+const NEUTRAL: [&str; 4] = ["module.", "_orig_mod.", "model.", "state_dict."];
 /// Wrappers whose `fc` is a projection head: what they wrap was trained by contrast, not on classes.
-const CONTRASTIVE: [&str; 4] = ["encoder.", "encoder_q.", "base_encoder.", "backbone."];
+const CONTRASTIVE: [&str; 6] =
+    ["encoder.", "encoder_q.", "base_encoder.", "backbone.", "online_network.", "online_encoder."];
 
 /// One naming scheme.
 struct Layout {
@@ -26,17 +49,47 @@ struct Layout {
 }
 
 /// Layouts in the order in which they are tried.
-const LAYOUTS: [Layout; 10] = [
+const LAYOUTS: [Layout; 14] = [
     Layout { name: "CLIP ViT", signature: &["visual.conv1.weight", "visual.class_embedding"], renames: &[] },
     Layout {
         name: "CLIP ResNet",
         signature: &["visual.conv1.weight", "visual.attnpool.positional_embedding"],
         renames: &[],
     },
+    // model.visual.state_dict() of openai/CLIP and open_clip
+    Layout {
+        name: "CLIP ViT, image tower",
+        signature: &["conv1.weight", "class_embedding", "ln_pre.weight"],
+        renames: &[("", "visual.")],
+    },
+    Layout {
+        name: "CLIP ResNet, image tower",
+        signature: &["conv1.weight", "attnpool.positional_embedding"],
+        renames: &[("", "visual.")],
+    },
+    // kuangliu/pytorch-cifar, HobbitLong/SupContrast
+    Layout {
+        name: "pytorch-cifar ResNet",
+        signature: &["conv1.weight", "layer1.0.conv1.weight", "layer2.0.shortcut.0.weight"],
+        renames: &[("linear.", "fc.")],
+    },
     Layout {
         name: "torchvision ResNet",
         signature: &["conv1.weight", "layer1.0.conv1.weight"],
         renames: &[],
+    },
+    // Sequential(*resnet.children()), as lightly's examples wrap it
+    Layout {
+        name: "torchvision ResNet, numbered",
+        signature: &["0.weight", "1.running_mean", "4.0.conv1.weight"],
+        renames: &[
+            ("0.", "conv1."),
+            ("1.", "bn1."),
+            ("4.", "layer1."),
+            ("5.", "layer2."),
+            ("6.", "layer3."),
+            ("7.", "layer4."),
+        ],
     },
     // facebookresearch/moco, CIFAR-10 notebook
     Layout {
@@ -118,7 +171,7 @@ pub struct Recognized {
 }
 
 /// Renames the tensors and counters of `state` from the layout of the file they were read from. Names that are no
-/// part of a layout (`encoder_k.…`, `queue`) lose `module.` and stay otherwise as they are. `None`, and nothing
+/// part of a layout (`encoder_k.…`, `queue`) lose `module.` and its like and stay otherwise as they are. `None`, and nothing
 /// renamed, when no layout is recognised.
 ///
 /// # Errors
@@ -129,6 +182,7 @@ pub fn to_native_names(state: &mut StateDict, place: &str) -> Result<Option<Reco
     let rename = |name: &str| native_name(name, layout, &prefix, head);
     state.tensors = renamed(std::mem::take(&mut state.tensors), rename, place)?;
     state.counters = renamed(std::mem::take(&mut state.counters), rename, place)?;
+    state.skipped = renamed(std::mem::take(&mut state.skipped), rename, place)?;
     Ok(Some(Recognized { layout: layout.name, prefix }))
 }
 
@@ -153,7 +207,7 @@ fn recognize(state: &StateDict) -> Option<(&'static Layout, String)> {
 
 fn native_name(name: &str, layout: &Layout, prefix: &str, head: bool) -> String {
     let Some(inner) = name.strip_prefix(prefix) else {
-        let outer = name.strip_prefix("module.").unwrap_or(name);
+        let outer = without_neutral(name, prefix);
         return match outer.strip_prefix("classifier.model.") {
             Some(classifier) => format!("head.{classifier}"),
             None => outer.to_string(),
@@ -164,12 +218,32 @@ fn native_name(name: &str, layout: &Layout, prefix: &str, head: bool) -> String 
             return format!("{to}{rest}");
         }
     }
+    if layout.name == "pytorch-cifar ResNet" && inner.starts_with("layer") {
+        return inner.replacen(".shortcut.", ".downsample.", 1);
+    }
     match inner.strip_prefix("fc.") {
         // A lone linear layer has no number of its own.
         Some(rest @ ("weight" | "bias")) if head => format!("projector.0.{rest}"),
         Some(rest) if head => format!("projector.{rest}"),
         _ => inner.to_string(),
     }
+}
+
+/// A name without the neutral wrappers that stand before it; `model.` only where it stands before the backbone too.
+fn without_neutral<'a>(name: &'a str, prefix: &str) -> &'a str {
+    let mut rest = name;
+    while let Some(wrapper) = NEUTRAL.iter().find(|wrapper| rest.starts_with(**wrapper)) {
+        if !matches!(*wrapper, "module." | "_orig_mod.") && !prefix.contains(wrapper) {
+            break;
+        }
+        rest = &rest[wrapper.len()..];
+    }
+    rest
+}
+
+/// Whether names may stand under `key` without changing what they mean.
+pub(super) fn is_wrapper(key: &str) -> bool {
+    WRAPPERS.iter().any(|wrapper| wrapper.strip_suffix('.') == Some(key))
 }
 
 fn renamed<T>(

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::element_type::ElementType;
 use super::state_dict::{BATCH_COUNTER, StateDict, StateTensor};
 use crate::data::image_set::hex;
 use crate::data::problems::at;
@@ -19,8 +19,6 @@ use crate::{Error, Result};
 /// The format's own limit.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
 const METADATA: &str = "__metadata__";
-/// How PyTorch's own files begin: a zip archive, or a pickle of protocol 2.
-const TORCH_BEGINNINGS: [&[u8]; 2] = [b"PK\x03\x04", b"\x80\x02"];
 
 /// One tensor in a header.
 #[derive(Deserialize)]
@@ -30,11 +28,11 @@ struct Entry {
     data_offsets: [u64; 2],
 }
 
-/// Reads a file and its SHA-256 (hexadecimal). F32, F16 and BF16 become f32; I64 is read for single numbers only.
+/// Reads a file and its SHA-256 (hexadecimal). F32, F16, BF16 and F64 become f32, single whole numbers of any integer
+/// type become counters; tensors of every other type are listed as skipped, not refused.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Data`] at `FILE@OFFSET`: a header that is not one, a tensor of another type (both
-/// named), or tensors that do not fill the file exactly.
+/// [`Error::Io`], or [`Error::Data`] at `FILE@OFFSET`: a header that is not one, or tensors that do not fill the file exactly.
 pub fn read(path: &Path) -> Result<(StateDict, String)> {
     let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
     Ok((parse(&bytes, path)?, hex(&Sha256::digest(&bytes))))
@@ -54,14 +52,10 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
     };
     let length = u64::from_le_bytes(*length);
     if length > rest.len() as u64 || length > MOST_HEADER_BYTES {
-        let hint = match TORCH_BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning)) {
-            true => "; this looks like a file of torch.save: write it again with safetensors.torch.save_file",
-            false => "; not a safetensors file, or cut short",
-        };
         return Err(wrong(
             0,
             format!(
-                "expected a header length within the file of {} bytes and at most {MOST_HEADER_BYTES}, found {length}{hint}",
+                "expected a header length within the file of {} bytes and at most {MOST_HEADER_BYTES}, found {length}; not a safetensors file, or cut short",
                 bytes.len()
             ),
         ));
@@ -129,12 +123,15 @@ fn read_tensor(
     entry: &Entry,
     bytes: &[u8],
 ) -> std::result::Result<(), String> {
-    let width: u64 = match entry.dtype.as_str() {
-        "F32" => 4,
-        "F16" | "BF16" => 2,
-        "I64" => 8,
-        other => return Err(format!("{name}: expected dtype F32, F16 or BF16, found {other}")),
+    // Every dimension divides the number of bytes, which fits, or is one of several beside a zero.
+    let dimensions: Vec<usize> =
+        entry.shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
+    let Some(element_type) = ElementType::named(&entry.dtype) else {
+        let dtype: String = entry.dtype.chars().take(40).flat_map(char::escape_debug).collect();
+        state.skipped.insert(name, format!("{dtype} of shape {dimensions:?}"));
+        return Ok(());
     };
+    let width = element_type.width as u64;
     let expected = entry.shape.iter().try_fold(width, |product, &d| product.checked_mul(d));
     if expected != Some(bytes.len() as u64) {
         return Err(format!(
@@ -144,24 +141,7 @@ fn read_tensor(
             bytes.len()
         ));
     }
-    let values = match entry.dtype.as_str() {
-        "F32" => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-        "F16" => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-        "BF16" => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-        _ => {
-            let &[number] = bytes.as_chunks().0 else {
-                return Err(format!(
-                    "{name}: expected dtype F32, F16 or BF16, found I64 of shape {:?}",
-                    entry.shape
-                ));
-            };
-            state.counters.insert(name, i64::from_le_bytes(number));
-            return Ok(());
-        }
-    };
-    // Every dimension divides the number of bytes, which fits, or is one of several beside a zero.
-    let dimensions = entry.shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
-    state.tensors.insert(name, StateTensor { dimensions, values });
+    element_type.insert(state, name, dimensions, bytes);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use super::element_type::WEIGHT_TYPES;
 use crate::data::image_set::hex;
 use crate::graph::ParameterSet;
 use crate::{Error, Result};
@@ -27,6 +28,9 @@ pub struct StateDict {
     /// Single whole numbers: `….num_batches_tracked`, `queue_ptr`.
     pub counters: BTreeMap<String, i64>,
     pub metadata: BTreeMap<String, String>,
+    /// Tensors of a file that are no weights here, with what they are (`BOOL of shape [77, 77]`). They are neither
+    /// hashed nor written; a model that needs one is told what was found.
+    pub skipped: BTreeMap<String, String>,
 }
 
 /// What a model takes from a [`StateDict`].
@@ -34,7 +38,7 @@ pub struct StateDict {
 pub struct Matched {
     /// Every expected tensor that was there, as [`ParameterSet::pack_arena`] takes it.
     pub values: BTreeMap<String, Vec<f32>>,
-    /// Tensors that the model does not have, in order of their names.
+    /// Tensors that the model does not have, skipped ones among them, in order of their names.
     pub extra: Vec<String>,
     /// Optional tensors that were not there.
     pub absent: Vec<String>,
@@ -94,11 +98,16 @@ impl StateDict {
             known.insert(name);
             count += 1;
             match self.tensors.get(name) {
-                None if optional(name) => matched.absent.push(name.to_string()),
-                None => {
-                    unfit = true;
-                    wrong.push(format!("{name}: missing, expected {dimensions:?}"));
+                None if optional(name) && !self.skipped.contains_key(name) => {
+                    matched.absent.push(name.to_string())
                 }
+                None => match self.skipped.get(name) {
+                    Some(found) => wrong.push(format!("{name}: expected {WEIGHT_TYPES}, found {found}")),
+                    None => {
+                        unfit = true;
+                        wrong.push(format!("{name}: missing, expected {dimensions:?}"));
+                    }
+                },
                 Some(tensor) if tensor.dimensions != dimensions => {
                     unfit = true;
                     wrong.push(format!("{name}: expected {dimensions:?}, found {:?}", tensor.dimensions));
@@ -128,8 +137,8 @@ impl StateDict {
             return Err(Error::data(place, text));
         }
         let counters = self.counters.keys().filter(|name| !name.ends_with(BATCH_COUNTER));
-        matched.extra =
-            self.tensors.keys().chain(counters).filter(|n| !known.contains(n.as_str())).cloned().collect();
+        let held = self.tensors.keys().chain(counters).chain(self.skipped.keys());
+        matched.extra = held.filter(|name| !known.contains(name.as_str())).cloned().collect();
         matched.extra.sort_unstable();
         Ok(matched)
     }
