@@ -250,7 +250,7 @@ fn check_train(host: &Host) {
         mean,
         inv_std,
     };
-    norm::check_batch_norm(host.shape).unwrap();
+    norm::check_batch_norm(host.shape, host.sizes.splits).unwrap();
     norm::batch_norm_train(&mut case.recording, &forward);
     norm::batch_norm_train_grad(&mut case.recording, &device.grad(host, mean, inv_std));
     let done = case.run();
@@ -348,7 +348,7 @@ fn a_large_mean_costs_no_variance() {
 
 #[test]
 fn one_value_a_channel_is_an_error_that_says_so() {
-    let message = norm::check_batch_norm(Shape::matrix(1, 8)).unwrap_err().to_string();
+    let message = norm::check_batch_norm(Shape::matrix(1, 8), 1).unwrap_err().to_string();
     assert!(message.contains("[1, 8]") && message.contains("at least 2"), "{message}");
-    assert!(norm::check_batch_norm(Shape::new(1, 8, 1, 2)).is_ok());
+    assert!(norm::check_batch_norm(Shape::new(1, 8, 1, 2), 1).is_ok());
 }

@@ -123,7 +123,7 @@ impl SimclrConfig {
         let views = Input::tensor("views", parts.views(&mut recording, 2, &self.recipe)?);
         let x = views.value(&mut graph);
         let parameters = &parts.model.parameters;
-        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+        let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
         let z = embed(parts.model, &mut tracer, self.batch_norm, self.batch, x, None)?.projections;
         let loss = graph.apply1(NtXent { temperature: self.temperature }, &[z])?;
         parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""))?;

@@ -69,7 +69,7 @@ impl SupervisedConfig {
         inputs.push(parts.labels(&mut recording, "labels", self.batch)?);
         let labels = inputs[1].value(&mut graph);
         let parameters = &parts.model.parameters;
-        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+        let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
         let h = parts.model.encoder.forward(&mut tracer, x)?;
         let logits = parts.model.classify(&mut tracer, h)?;
         let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;

@@ -126,7 +126,7 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
         None
     };
     let parameters = &parts.model.parameters;
-    let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let embedded = embed(parts.model, &mut tracer, config.batch_norm, n, x, original)?;
     let (h, z) = match (talos.image, embedded.original) {
         (CensoredImage::Original, Some(original)) => original,
@@ -159,7 +159,7 @@ pub(super) fn adversary_program(
     let mut frozen = Graph::new();
     let image = Input::tensor("views", views);
     let x = image.value(&mut frozen);
-    let mut tracer = Tracer { graph: &mut frozen, parameters, mode: Mode::Eval, draws: None };
+    let mut tracer = Tracer::new(&mut frozen, parameters, Mode::Eval);
     let h = parts.model.encoder.forward(&mut tracer, x)?;
     let seen = match talos.location {
         CensoredLocation::Embedding => h,
@@ -177,7 +177,7 @@ pub(super) fn adversary_program(
     let inputs =
         [Input::tensor("embeddings", features), parts.labels(&mut recording, "labels", talos.rows(n))?];
     let (seen, labels) = (inputs[0].value(&mut graph), inputs[1].value(&mut graph));
-    let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;
