@@ -117,8 +117,7 @@ fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
     let shape = Shape::new(2, 3, side, side);
     let mut graph = Graph::new();
     let input = graph.input("images", Form::Tensor(shape));
-    let mut tracer =
-        Tracer::new(&mut graph, &network.parameters, Mode::Eval);
+    let mut tracer = Tracer::new(&mut graph, &network.parameters, Mode::Eval);
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
     let form = graph.form(features);
     let mut recording = Recording::new(gpu().facts());
@@ -140,8 +139,7 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     let shape = Shape::new(8, 3, side, side);
     let mut graph = Graph::new();
     let input = graph.input("images", Form::Tensor(shape));
-    let mut tracer =
-        Tracer::new(&mut graph, &network.parameters, Mode::Train);
+    let mut tracer = Tracer::new(&mut graph, &network.parameters, Mode::Train);
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
     let hidden = network.head[0].forward(&mut tracer, features).unwrap_or_else(|e| panic!("{e}"));
     let z = network.head[1].forward(&mut tracer, hidden).unwrap_or_else(|e| panic!("{e}"));

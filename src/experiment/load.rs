@@ -84,7 +84,7 @@ pub fn load(
     let run = told.map(|m| &m.config);
     let number = |pointer: &str| run.and_then(|c| c.pointer(pointer)).and_then(serde_json::Value::as_u64);
     let setting = |name: &str| {
-        ["/training/simclr", "/training/supervised", "/simclr"]
+        ["/training/simclr", "/training/moco", "/training/supervised", "/simclr"]
             .iter()
             .find_map(|table| number(&format!("{table}/{name}")))
     };
@@ -151,6 +151,9 @@ fn output(file: &EncoderFile, answer: Answer) -> Result<Output> {
 
 /// What trained the encoder, as its file tells.
 fn method(run: &serde_json::Value) -> String {
+    if run.pointer("/training/moco").is_some() {
+        return "MoCo".into();
+    }
     match (run.pointer("/training/simclr/talos/lambda"), run.pointer("/training/supervised")) {
         (Some(lambda), _) => format!("SimCLR with Talos, lambda {lambda}"),
         (None, Some(_)) => "supervised".into(),

@@ -120,7 +120,7 @@ impl SimclrConfig {
     fn program(&self, parts: &Parts) -> Result<Program> {
         let mut recording = Recording::new(parts.gpu.facts());
         let mut graph = Graph::new();
-        let views = Input::tensor("views", parts.views(&mut recording, 2, &self.recipe)?);
+        let views = Input::tensor("views", parts.views(&mut recording, 0..2, &self.recipe)?);
         let x = views.value(&mut graph);
         let parameters = &parts.model.parameters;
         let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);

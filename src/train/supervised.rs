@@ -62,7 +62,7 @@ impl SupervisedConfig {
     /// Views, encoder, linear classifier, cross-entropy, optimizer.
     pub(super) fn program(&self, parts: &Parts) -> Result<Program> {
         let mut recording = Recording::new(parts.gpu.facts());
-        let views = parts.views(&mut recording, 1, &self.recipe)?;
+        let views = parts.views(&mut recording, 0..1, &self.recipe)?;
         let mut graph = Graph::new();
         let mut inputs = vec![Input::tensor("views", views)];
         let x = inputs[0].value(&mut graph);

@@ -113,12 +113,12 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
     let n = config.batch;
     let mut recording = Recording::new(parts.gpu.facts());
     let mut graph = Graph::new();
-    let views = parts.views(&mut recording, 2, &config.recipe)?;
+    let views = parts.views(&mut recording, 0..2, &config.recipe)?;
     let mut inputs =
         vec![Input::tensor("views", views), parts.labels(&mut recording, "labels", talos.rows(n))?];
     let (x, labels) = (inputs[0].value(&mut graph), inputs[1].value(&mut graph));
     let original = if talos.plain_in_batch() {
-        let image = Input::tensor("plain", parts.views(&mut recording, 1, &plain(&config.recipe))?);
+        let image = Input::tensor("plain", parts.views(&mut recording, 0..1, &plain(&config.recipe))?);
         let value = image.value(&mut graph);
         inputs.push(image);
         Some(value)
@@ -151,8 +151,8 @@ pub(super) fn adversary_program(
     let n = config.batch;
     let mut recording = Recording::new(parts.gpu.facts());
     let views = match talos.image {
-        CensoredImage::Augmented => parts.views(&mut recording, 2, &config.recipe)?,
-        CensoredImage::Original => parts.views(&mut recording, 1, &plain(&config.recipe))?,
+        CensoredImage::Augmented => parts.views(&mut recording, 0..2, &config.recipe)?,
+        CensoredImage::Original => parts.views(&mut recording, 0..1, &plain(&config.recipe))?,
     };
     let parameters = &parts.model.parameters;
     // The encoder is a graph of its own: no gradient is asked of it.

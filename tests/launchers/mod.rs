@@ -98,6 +98,8 @@ fn elementwise_kernels(r: &mut Recording) {
     elementwise::dropout(r, &Dropout { step, samples, layer: 1, probability: 0.5 }, x, y);
     let wide = tensor(r, Shape { c: 22, ..IMAGE });
     elementwise::copy_channels(r, x, 0, 10, wide, 12);
+    let rows = bytes(r, 4 * IMAGE.n as u64);
+    elementwise::gather_rows(r, x, rows, y);
 }
 
 fn norms(r: &mut Recording) {

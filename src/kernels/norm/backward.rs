@@ -3,7 +3,8 @@
 //! statistics are constants and `dx = γ·inv_std·g`.
 
 use super::{
-    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, side_by_side, split_words, statistic_words,
+    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, side_by_side, split_words,
+    statistic_words,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};

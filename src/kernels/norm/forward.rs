@@ -1,8 +1,8 @@
 //! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
 
 use super::{
-    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, side_by_side, split_words,
-    statistic_words,
+    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, side_by_side,
+    split_words, statistic_words,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};

@@ -67,7 +67,12 @@ fn split_words(shape: Shape, splits: usize) -> Vec<u32> {
 
 fn debug_check_statistics(x: Tensor, statistics: &[Tensor]) {
     for s in statistics {
-        debug_assert_eq!(s.shape, Shape::matrix(statistics[0].shape.n, x.shape.c), "statistics of {}", x.shape);
+        debug_assert_eq!(
+            s.shape,
+            Shape::matrix(statistics[0].shape.n, x.shape.c),
+            "statistics of {}",
+            x.shape
+        );
     }
 }
 
