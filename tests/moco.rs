@@ -9,7 +9,7 @@ use common::gpu::{Draw, gpu};
 use common::training::{Before, checkpoints, faces, options, recipe};
 use contraleak::Error;
 use contraleak::augment::augment;
-use contraleak::data::ImageSet;
+use contraleak::data::{self, ImageSet};
 use contraleak::gpu::{Program, Recording};
 use contraleak::graph::{Form, Graph, Role};
 use contraleak::kernels::augment::{Batch, ViewOrder};
@@ -150,9 +150,8 @@ fn loss(
 }
 
 /// Runs `steps` steps and checks everything that each left behind. The gradient is compared in step `differentiate`.
-fn check_steps(config: &MocoConfig, steps: u64, differentiate: u64) {
-    let set = set();
-    let mut trainer = Trainer::new(gpu(), config.clone(), &set).unwrap();
+fn check_steps(set: &ImageSet, config: &MocoConfig, steps: u64, differentiate: u64) {
+    let mut trainer = Trainer::new(gpu(), config.clone(), set).unwrap();
     let per_epoch = trainer.steps_per_epoch();
     let passes = if config.symmetric { 2 } else { 1 };
     let Optimizer::Sgd { momentum: mu, weight_decay: decay, .. } = config.optimizer else {
@@ -172,7 +171,7 @@ fn check_steps(config: &MocoConfig, steps: u64, differentiate: u64) {
         let order = permutation(Key::from_seed(config.seed).stream(Stream::BatchOrder, epoch), set.len());
         let first = (step % per_epoch) as usize * config.batch;
         let chosen = &order[first..first + config.batch];
-        let [x1, x2] = [0, 1].map(|number| views(config, &set, chosen, epoch, number));
+        let [x1, x2] = [0, 1].map(|number| views(config, set, chosen, epoch, number));
 
         // 1. The key encoder follows, parameters only.
         let (query, mut key) = (before.query(), before.key());
@@ -286,18 +285,25 @@ fn check_steps(config: &MocoConfig, steps: u64, differentiate: u64) {
 #[test]
 fn every_step_matches_its_twins() {
     // Five steps go round the queue of three batches; the second is the first with a velocity.
-    check_steps(&moco(3), 5, 1);
+    check_steps(&set(), &moco(3), 5, 1);
+}
+
+#[test]
+fn every_step_on_fashion_mnist_matches_its_twins() {
+    let spec = "fashion-mnist:/usr/share/datasets/fashion-mnist#part=train,shuffle=1,take=0..64";
+    let set = data::open(spec).unwrap_or_else(|e| panic!("{e}"));
+    check_steps(&set, &MocoConfig { splits: 8, batch: 32, queue: 64, ..moco(2) }, 3, 1);
 }
 
 #[test]
 fn every_symmetric_step_matches_its_twins() {
     let config = MocoConfig { symmetric: true, queue: 48, splits: 4, head: HeadKind::MocoMlp, ..moco(2) };
-    check_steps(&config, 4, 3);
+    check_steps(&set(), &config, 4, 3);
 }
 
 #[test]
 fn every_step_without_shuffle_and_splits_matches_its_twins() {
-    check_steps(&MocoConfig { shuffle: false, splits: 1, queue: 8, ..moco(2) }, 2, 0);
+    check_steps(&set(), &MocoConfig { shuffle: false, splits: 1, queue: 8, ..moco(2) }, 2, 0);
 }
 
 #[test]
