@@ -137,8 +137,7 @@ fn evaluation(golden: &Golden, network: &Network, side: usize, bound: f64) {
     let shape = Shape::new(2, 3, side, side);
     let mut graph = Graph::new();
     let input = graph.input("images", Form::Tensor(shape));
-    let mut tracer =
-        Tracer { graph: &mut graph, parameters: &network.parameters, mode: Mode::Eval, draws: None };
+    let mut tracer = Tracer::new(&mut graph, &network.parameters, Mode::Eval);
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
     let form = graph.form(features);
     let mut recording = Recording::new(gpu().facts());
@@ -161,8 +160,7 @@ fn training(golden: &Golden, network: &Network, side: usize, bounds: &Bounds) {
     let shape = Shape::new(8, 3, side, side);
     let mut graph = Graph::new();
     let input = graph.input("images", Form::Tensor(shape));
-    let mut tracer =
-        Tracer { graph: &mut graph, parameters: &network.parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, &network.parameters, Mode::Train);
     let features = network.encoder.forward(&mut tracer, input).unwrap_or_else(|e| panic!("{e}"));
     let hidden = network.head[0].forward(&mut tracer, features).unwrap_or_else(|e| panic!("{e}"));
     let z = network.head[1].forward(&mut tracer, hidden).unwrap_or_else(|e| panic!("{e}"));

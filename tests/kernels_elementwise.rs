@@ -209,3 +209,20 @@ fn channels_are_concatenated_and_taken_apart_again() {
     let message = elementwise::check_concatenation(&[Shape::matrix(2, 6), Shape::matrix(2, 4)]);
     assert!(message.unwrap_err().to_string().contains("[2, 6]"));
 }
+
+#[test]
+fn gathered_rows_are_copies() {
+    for (seed, shape) in random_shapes(9, 12) {
+        let mut draw = Draw(seed);
+        let count = draw.awkward(70);
+        let rows: Vec<usize> = (0..count).map(|_| draw.range(0, shape.n - 1)).collect();
+        let words: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        let mut case = Case::new(gpu());
+        let (x, values) = case.random("x", shape, seed, 8.0);
+        let index = case.words("rows", Shape::matrix(1, count), &words);
+        let y = case.output("y", Shape { n: count, ..shape });
+        elementwise::gather_rows(&mut case.recording, x, index.slice, y);
+        let expected = twin::gather_rows(&values, shape.c * shape.pixels(), &rows);
+        case.run().assert_close(y, &expected, |_| 0.0);
+    }
+}

@@ -83,6 +83,12 @@ impl Host {
         }
     }
 
+    /// The same with statistics for each of `splits` parts of the batch.
+    fn split(mut self, splits: usize) -> Host {
+        self.sizes.splits = splits;
+        self
+    }
+
     fn layer(&self) -> twin::BatchNormLayer<'_> {
         twin::BatchNormLayer {
             weight: &self.gamma,
@@ -96,9 +102,15 @@ impl Host {
         i / self.sizes.spatial % self.sizes.channels
     }
 
+    /// Place of an element's statistics in [splits, channels].
+    fn group(&self, i: usize) -> usize {
+        let sample = i / self.sizes.spatial / self.sizes.channels;
+        sample % self.sizes.splits * self.sizes.channels + self.channel(i)
+    }
+
     /// Additions that a term of a sum over a channel can meet: its share, a sixteenth of the parts, the fold.
     fn additions(&self) -> f64 {
-        self.sizes.count().min(400) as f64 + 8.0
+        self.sizes.count().min(400) as f64 + 8.0 + self.sizes.splits as f64
     }
 
     /// Bound on the error of a batch mean: sums of differences to a pivot of at most 4, and the pivot itself.
@@ -183,15 +195,17 @@ impl Device {
         statistics: &twin::BatchStatistics,
         training: bool,
     ) {
+        // Bounds are made for each split; those of dγ and dβ are the sums over splits.
         let channels = host.sizes.channels;
+        let groups = statistics.mean.len();
         let inverse = |c: usize| 1.0 / (statistics.variance[c] + f64::from(norm::EPSILON)).sqrt();
-        let normal = |i: usize| (host.x[i] - statistics.mean[host.channel(i)]) * inverse(host.channel(i));
-        let (mut sum, mut product) = (vec![0.0; channels], vec![0.0; channels]);
+        let normal = |i: usize| (host.x[i] - statistics.mean[host.group(i)]) * inverse(host.group(i));
+        let (mut sum, mut product) = (vec![0.0; groups], vec![0.0; groups]);
         // Of g itself: 1 − y² of tanh cancels near ±1.
         let own = |i: usize| 4.0 * U * host.dy[i].abs();
         let (mut own_sum, mut own_product) = (sum.clone(), sum.clone());
         for (i, g) in grads.residual.iter().enumerate() {
-            let c = host.channel(i);
+            let c = host.group(i);
             sum[c] += g.abs();
             product[c] += (g * normal(i)).abs();
             own_sum[c] += own(i);
@@ -208,11 +222,13 @@ impl Device {
         let weight_error = |c: usize| {
             (2.0 * U * host.additions() + relative(c)) * product[c] + shift(c) * sum[c] + own_product[c]
         };
-        done.assert_close(self.dbeta, &grads.bias, bias_error);
-        done.assert_close(self.dgamma, &grads.weight, weight_error);
+        let over_splits =
+            |of: &dyn Fn(usize) -> f64, c: usize| -> f64 { (c..groups).step_by(channels).map(of).sum() };
+        done.assert_close(self.dbeta, &grads.bias, |c| over_splits(&bias_error, c));
+        done.assert_close(self.dgamma, &grads.weight, |c| over_splits(&weight_error, c));
         let count = host.sizes.count() as f64;
         done.assert_close(self.dx, &grads.x, |i| {
-            let c = host.channel(i);
+            let c = host.group(i);
             let of_means = if training {
                 bias_error(c) / count
                     + normal(i).abs() * weight_error(c) / count
@@ -223,7 +239,9 @@ impl Device {
             };
             let magnitude = grads.residual[i].abs()
                 + if training { sum[c] / count + normal(i).abs() * product[c] / count } else { 0.0 };
-            host.gamma[c].abs() * inverse(c) * (own(i) + of_means + magnitude * (relative(c) + 8.0 * U))
+            host.gamma[host.channel(i)].abs()
+                * inverse(c)
+                * (own(i) + of_means + magnitude * (relative(c) + 8.0 * U))
         });
         if let Some(dresidual) = self.dresidual {
             done.assert_close(dresidual, &grads.residual, own);
@@ -237,7 +255,8 @@ fn check_train(host: &Host) {
     let device = Device::new(&mut case, host);
     let running_mean = case.in_out("running mean", vector, &host.running_mean);
     let running_variance = case.in_out("running variance", vector, &host.running_variance);
-    let (mean, inv_std) = (case.output("mean", vector), case.output("inv_std", vector));
+    let statistics = Shape::matrix(host.sizes.splits, host.shape.c);
+    let (mean, inv_std) = (case.output("mean", statistics), case.output("inv_std", statistics));
     let forward = BatchNormTrain {
         x: device.x,
         gamma: device.gamma,
@@ -250,7 +269,7 @@ fn check_train(host: &Host) {
         mean,
         inv_std,
     };
-    norm::check_batch_norm(host.shape).unwrap();
+    norm::check_batch_norm(host.shape, host.sizes.splits).unwrap();
     norm::batch_norm_train(&mut case.recording, &forward);
     norm::batch_norm_train_grad(&mut case.recording, &device.grad(host, mean, inv_std));
     let done = case.run();
@@ -263,19 +282,23 @@ fn check_train(host: &Host) {
         statistics.variance.iter().map(|v| 1.0 / (v + f64::from(norm::EPSILON)).sqrt()).collect();
     done.assert_close(inv_std, &inverse, |c| inverse[c] * (relative(c) + 4.0 * U));
     done.assert_close(device.y, &y, |i| {
-        let c = host.channel(i);
+        let c = host.group(i);
         let mean_error = host.mean_error() + U * (host.offset.abs() + 3.0);
         host.output_error(i, statistics.mean[c], statistics.variance[c], mean_error, relative(c))
     });
     let (mut new_mean, mut new_variance) = (host.running_mean.clone(), host.running_variance.clone());
     let momentum = f64::from(norm::MOMENTUM);
     twin::batch_norm_update_running(&mut new_mean, &mut new_variance, &statistics, momentum, host.sizes);
+    let largest = |of: &dyn Fn(usize) -> f64, c: usize| -> f64 {
+        (c..statistics.mean.len()).step_by(host.shape.c).map(of).fold(0.0, f64::max)
+    };
     done.assert_close(running_mean, &new_mean, |c| {
-        host.mean_error() + 4.0 * U * (host.running_mean[c].abs() + statistics.mean[c].abs())
+        host.mean_error() + 4.0 * U * (host.running_mean[c].abs() + largest(&|g| statistics.mean[g].abs(), c))
     });
     done.assert_close(running_variance, &new_variance, |c| {
-        2.0 * relative(c) * 2.0 * statistics.variance[c].max(f64::from(norm::EPSILON))
-            + 4.0 * U * host.running_variance[c].abs()
+        let of_split =
+            |g: usize| 2.0 * relative(g) * 2.0 * statistics.variance[g].max(f64::from(norm::EPSILON));
+        largest(&of_split, c) + 4.0 * U * host.running_variance[c].abs()
     });
 
     // What the activation let through is decided by the result the kernels wrote: an argument within rounding
@@ -329,6 +352,113 @@ fn training_matches_its_twin_with_every_fusion() {
 }
 
 #[test]
+fn splits_match_their_twin_with_every_fusion() {
+    let shapes = [
+        (31, Shape::new(4, 5, 7, 3), 2),
+        (32, Shape::new(6, 9, 1, 5), 3),
+        (33, Shape::new(128, 3, 4, 4), 8),
+        (34, Shape::new(5, 16, 13, 11), 5),
+        (35, Shape::matrix(96, 13), 4),
+        (36, Shape::matrix(254, 1), 127),
+        (37, Shape::new(34, 4, 37, 29), 17),
+    ];
+    for (activation, residual) in FUSIONS {
+        for (seed, shape, splits) in shapes {
+            check_train(&Host::new(seed, shape, activation, residual, 0.0).split(splits));
+        }
+    }
+    check_train(&Host::new(38, Shape::new(8, 5, 31, 29), Some(Unary::Relu), false, 1000.0).split(4));
+}
+
+/// What a training pass and its gradients wrote, to the bit, in the samples' order.
+fn bits(host: &Host) -> Vec<Vec<f32>> {
+    let mut case = Case::new(gpu());
+    let vector = Shape::matrix(1, host.shape.c);
+    let statistics = Shape::matrix(host.sizes.splits, host.shape.c);
+    let device = Device::new(&mut case, host);
+    let running_mean = case.in_out("running mean", vector, &host.running_mean);
+    let running_variance = case.in_out("running variance", vector, &host.running_variance);
+    let (mean, inv_std) = (case.output("mean", statistics), case.output("inv_std", statistics));
+    let forward = BatchNormTrain {
+        x: device.x,
+        gamma: device.gamma,
+        beta: device.beta,
+        running_mean,
+        running_variance,
+        residual: device.residual,
+        activation: host.activation,
+        y: device.y,
+        mean,
+        inv_std,
+    };
+    norm::batch_norm_train(&mut case.recording, &forward);
+    norm::batch_norm_train_grad(&mut case.recording, &device.grad(host, mean, inv_std));
+    let done = case.run();
+    let tensors = [Some(device.y), Some(device.dx), device.dresidual, Some(mean), Some(inv_std)];
+    tensors.into_iter().flatten().map(|tensor| done.packed(tensor)).collect()
+}
+
+#[test]
+fn a_split_has_the_bits_of_plain_batch_norm_on_its_samples() {
+    for (activation, residual) in FUSIONS {
+        for (shape, splits) in
+            [(Shape::new(6, 5, 7, 3), 3), (Shape::new(24, 16, 4, 4), 4), (Shape::matrix(32, 9), 2)]
+        {
+            let whole = Host::new(5, shape, activation, residual, 0.5).split(splits);
+            let split_bits = bits(&whole);
+            for split in 0..splits {
+                let sample = shape.c * shape.pixels();
+                let of_split = |x: &[f64]| -> Vec<f64> {
+                    x.chunks(sample).skip(split).step_by(splits).flatten().copied().collect()
+                };
+                let part_shape = Shape { n: shape.n / splits, ..shape };
+                let part = Host {
+                    x: of_split(&whole.x),
+                    residual: whole.residual.as_deref().map(of_split),
+                    dy: of_split(&whole.dy),
+                    gamma: whole.gamma.clone(),
+                    beta: whole.beta.clone(),
+                    ..Host::new(5, part_shape, activation, residual, 0.5)
+                };
+                for (i, (whole, part)) in split_bits.iter().zip(bits(&part)).enumerate() {
+                    // Statistics have a row for each split, the others one for each sample.
+                    let row = part.len() / if i + 2 < split_bits.len() { part_shape.n } else { 1 };
+                    let rows: Vec<f32> =
+                        whole.chunks(row).skip(split).step_by(splits).flatten().copied().collect();
+                    assert_eq!(rows, part, "{activation:?} {residual} {shape} split {split}, output {i}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_split_runs_the_kernels_of_plain_batch_norm() {
+    let host = Host::new(6, Shape::new(4, 5, 7, 3), Some(Unary::Relu), false, 0.0);
+    let mut case = Case::new(gpu());
+    let device = Device::new(&mut case, &host);
+    let [running_mean, running_variance, mean, inv_std] =
+        ["a", "b", "c", "d"].map(|label| case.output(label, Shape::matrix(1, 5)));
+    let forward = BatchNormTrain {
+        x: device.x,
+        gamma: device.gamma,
+        beta: device.beta,
+        running_mean,
+        running_variance,
+        residual: None,
+        activation: host.activation,
+        y: device.y,
+        mean,
+        inv_std,
+    };
+    norm::batch_norm_train(&mut case.recording, &forward);
+    norm::batch_norm_train_grad(&mut case.recording, &device.grad(&host, mean, inv_std));
+    for dispatch in case.recording.dispatches() {
+        assert!(!format!("{:?}", dispatch.defines).contains("SPLIT"), "{}", dispatch.shader);
+    }
+}
+
+#[test]
 fn evaluation_matches_its_twin_with_every_fusion() {
     for (activation, residual) in FUSIONS {
         for (seed, shape) in shapes(12) {
@@ -348,7 +478,13 @@ fn a_large_mean_costs_no_variance() {
 
 #[test]
 fn one_value_a_channel_is_an_error_that_says_so() {
-    let message = norm::check_batch_norm(Shape::matrix(1, 8)).unwrap_err().to_string();
+    let message = norm::check_batch_norm(Shape::matrix(1, 8), 1).unwrap_err().to_string();
     assert!(message.contains("[1, 8]") && message.contains("at least 2"), "{message}");
-    assert!(norm::check_batch_norm(Shape::new(1, 8, 1, 2)).is_ok());
+    assert!(norm::check_batch_norm(Shape::new(1, 8, 1, 2), 1).is_ok());
+    assert!(norm::check_batch_norm(Shape::matrix(4, 8), 4).is_err(), "one value for each split");
+    assert!(norm::check_batch_norm(Shape::matrix(8, 8), 4).is_ok());
+    for splits in [0, 3] {
+        let message = norm::check_batch_norm(Shape::new(8, 4, 2, 2), splits).unwrap_err().to_string();
+        assert!(message.contains("8 images") && message.contains(&format!("{splits} splits")), "{message}");
+    }
 }

@@ -257,7 +257,7 @@ fn check<N: Network>(facts: &Facts) {
     let values = draw_values(&parameters);
 
     let mut graph = Graph::new();
-    let mut tracer = Tracer { graph: &mut graph, parameters: &parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, &parameters, Mode::Train);
     let input = tracer.parameter(images);
     let logits = network.trace(&mut tracer, input).unwrap();
     let labels = graph.input("labels", Form::Bytes(4 * IMAGES as u64));

@@ -120,7 +120,7 @@ fn gradient_reversal_gives_the_encoder_minus_lambda_and_the_adversary_plus_one()
     let input = graph.input("x", Form::Tensor(Shape::matrix(ROWS, IN)));
     let labels = graph.input("labels", Form::Bytes(ROWS as u64 * 4));
     let parameters = &model.parameters;
-    let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let h = model.encoder.forward(&mut tracer, input).unwrap();
     let z = model.projector.forward(&mut tracer, h).unwrap();
     let reversed = tracer.graph.apply1(GradientReversal { lambda: LAMBDA as f32 }, &[h]).unwrap();
@@ -169,7 +169,7 @@ fn taking_rows_gives_the_others_no_gradient() {
     let mut graph = Graph::new();
     let x = graph.input("x", Form::Tensor(Shape::matrix(5, 3)));
     let labels = graph.input("labels", Form::Bytes(8));
-    let mut tracer = Tracer { graph: &mut graph, parameters: &parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, &parameters, Mode::Train);
     let y = layer.forward(&mut tracer, x).unwrap();
     let part: Value = graph.apply1(TakeRows { first: 2, count: 2 }, &[y]).unwrap();
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[part, labels]).unwrap();

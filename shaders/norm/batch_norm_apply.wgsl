@@ -1,5 +1,6 @@
 // y = f(γ·(x − μ)·inv_std + β [+ residual]), f the activation.
 // binding 0: x, 1: mean, 2: inv_std or running variance, 3: γ, 4: β, 5: y, 6: residual (if RESIDUAL) [vec4].
+// With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
 // Grid: one invocation a share (common/planes). Roofline: memory, one read of each input, one write.
 // Padding lanes: γ = β = 0 and x = residual = 0 there, so y = f(0) = 0.
 #import common/grid
@@ -7,7 +8,14 @@
 #import common/activation
 #import norm/statistic
 
-struct Params { planes: Planes, is_variance: u32, epsilon: f32 }
+struct Params {
+    planes: Planes,
+    is_variance: u32,
+    epsilon: f32,
+#if SPLIT
+    channel_groups: u32,
+#endif
+}
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> mean: array<vec4<f32>>;
@@ -26,8 +34,12 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     let share = share_of(linear_index(group, groups, local), planes);
     if share.first >= planes.images { return; }
     let mu = mean[share.group];
-    let scale = gamma[share.group] * inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
-    let shift = beta[share.group];
+    var channels = share.group;
+#if SPLIT
+    channels %= params.channel_groups;
+#endif
+    let scale = gamma[channels] * inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
+    let shift = beta[channels];
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {

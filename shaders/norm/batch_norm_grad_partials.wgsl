@@ -2,13 +2,21 @@
 // binding 0: x, 1: dy, 2: mean, 3: inv_std or running variance [vec4], 4: partial Σ g·x̂, then partial Σ g
 // [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g; otherwise, where there is an activation, its
 // result is computed again from 5: γ, 6: β, which saves the read of y.
+// With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y), with RESIDUAL one write.
 #import common/grid
 #import common/planes
 #import common/activation
 #import norm/statistic
 
-struct Params { planes: Planes, is_variance: u32, epsilon: f32 }
+struct Params {
+    planes: Planes,
+    is_variance: u32,
+    epsilon: f32,
+#if SPLIT
+    channel_groups: u32,
+#endif
+}
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
@@ -34,8 +42,12 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     let mu = mean[share.group];
     let inverse = inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
 #if ACTIVATED && !RESIDUAL
-    let scale = gamma[share.group] * inverse;
-    let shift = beta[share.group];
+    var channels = share.group;
+#if SPLIT
+    channels %= params.channel_groups;
+#endif
+    let scale = gamma[channels] * inverse;
+    let shift = beta[channels];
 #endif
     var sum = vec4<f32>(0.0);
     var product = vec4<f32>(0.0);

@@ -238,8 +238,7 @@ impl Classifier {
         let input = gpu.buffer("rows", shape.bytes())?;
         let mut graph = Graph::new();
         let x = graph.input("rows", Form::Tensor(shape));
-        let mut tracer =
-            Tracer { graph: &mut graph, parameters: &self.parameters, mode: Mode::Eval, draws: None };
+        let mut tracer = Tracer::new(&mut graph, &self.parameters, Mode::Eval);
         let y = self.network.forward(&mut tracer, x)?;
         let out = Shape::matrix(batch, classes);
         let output = gpu.buffer("logits", out.bytes())?;
@@ -325,7 +324,8 @@ impl<'a> Session<'a> {
                 samples: graph.input("samples", Form::Bytes(rows_count as u64 * 4)),
             };
             let parameters = &classifier.parameters;
-            let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: Some(draws) };
+            let mut tracer =
+                Tracer { draws: Some(draws), ..Tracer::new(&mut graph, parameters, Mode::Train) };
             let logits = classifier.network.forward(&mut tracer, x)?;
             let value = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, target])?;
             let found = graph.backward(value)?;

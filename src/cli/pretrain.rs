@@ -1,5 +1,7 @@
 //! `contraleak pretrain`: trains an encoder in a run folder, or goes on with one.
 
+mod moco;
+
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
@@ -24,6 +26,7 @@ use crate::{Error, Result};
 #[command(after_help = "Examples:
   contraleak pretrain --method simclr --data synthetic-faces:count=200,size=32 --width 16 --epochs 50 --out runs/target
   contraleak pretrain --data 'fashion-mnist:/usr/share/datasets/fashion-mnist#part=train,shuffle=1,take=0..500' --out runs/fashion
+  contraleak pretrain --method moco --data 'fashion-mnist:/usr/share/datasets/fashion-mnist#part=train,shuffle=1,take=0..1000' --preset ci-tiny --out runs/moco
   contraleak pretrain --preset cl-stage --talos 10 --data 'csv:people.csv#target=gender,attribute=skin_tone' --batch 64 --out runs/talos
   contraleak pretrain --method supervised --data 'csv:people.csv#target=gender' --batch 64 --out runs/supervised
   contraleak pretrain --resume runs/target
@@ -33,13 +36,20 @@ A preset sets every option below it that is not given:
   cl-stage       He & Zhang's SimCLR, stages 0 and 1: temperature 0.07, head simclr-cl-resnet, joint, Adam 3e-4,
                  cosine-delayed, simclr-96-clean, batch 512; stage 1 starts --from the file of stage 0
   cl-supervised  He & Zhang's baseline: cross-entropy, SGD 0.1, cosine, horizontal flips, batch 512
+  emi-moco       EncoderMI's MoCo: temperature 0.1, queue 4096, momentum 0.99, batch norm in 8 splits, head moco-linear,
+                 SGD 0.06, cosine, moco-cifar, batch 512, 1600 epochs
+  moco-notebook  the same for 200 epochs with moco-cifar-notebook and cosine-notebook (MoCo's own CIFAR-10 run)
+  moco-v1        ImageNet: resnet50 at 224 pixels, temperature 0.07, queue 65536, momentum 0.999, SGD 0.03, step(120,160),
+                 moco-v1-imagenet, batch 256, 200 epochs
+  moco-v2        moco-v1 with temperature 0.2, head moco-mlp, cosine and moco-v2-imagenet
+  ci-tiny        emi-moco at width 16: queue 1024, batch 128, 200 epochs
 
 A run that was stopped or killed goes on with --resume and ends in the same bits as one that was not.")]
 pub struct Args {
-    /// Training method: simclr or supervised
+    /// Training method: simclr, moco or supervised
     #[arg(long, default_value = "simclr", value_name = "NAME")]
     method: String,
-    /// Where defaults come from: emi-simclr, cl-stage or cl-supervised [default: emi-simclr; cl-stage with --talos; cl-supervised with --method supervised]
+    /// Where defaults come from (below) [default: emi-simclr; cl-stage with --talos; emi-moco and cl-supervised with those methods]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Training images (see data info --help)
@@ -49,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder; its own settings hold
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "preset", "from", "talos", "talos_image", "talos_location", "compat", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "preset", "from", "talos", "talos_image", "talos_location", "compat", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "queue", "momentum", "splits", "no_shuffle", "symmetric", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
     resume: Option<PathBuf>,
     /// Start from the weights of this encoder instead of random ones
     #[arg(long, value_name = "FILE")]
@@ -66,25 +76,25 @@ pub struct Args {
     /// Reproduce the artefacts of published code: contrastive-leaks
     #[arg(long, value_name = "NAME")]
     compat: Option<String>,
-    /// Encoder: resnet18 or resnet50
-    #[arg(long, default_value = "resnet18", value_name = "NAME")]
-    arch: String,
-    /// First layers: cifar (3x3, for small images) or imagenet (7x7 and pooling) [default: cifar; imagenet with cl presets]
+    /// Encoder: resnet18 or resnet50 [default: resnet18; resnet50 with moco-v1 and -v2]
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// First layers: cifar (3x3, for small images) or imagenet (7x7 and pooling) [default: cifar; imagenet with cl presets, moco-v1 and -v2]
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
-    /// Channels of the first stage (64 in the papers)
-    #[arg(long, default_value_t = 64)]
-    width: usize,
-    /// Side of the views in pixels [default: that of the images]
+    /// Channels of the first stage (64 in the papers) [default: 64; 16 with ci-tiny]
+    #[arg(long)]
+    width: Option<usize>,
+    /// Side of the views in pixels [default: that of the images; 224 with moco-v1 and -v2]
     #[arg(long)]
     size: Option<usize>,
-    /// Images in a step; each gives two views, or one with labels [default: 64; 512 with cl presets]
+    /// Images in a step; each gives two views, or one with labels [default: 64; 512 with cl presets; as the moco presets say]
     #[arg(long)]
     batch: Option<usize>,
-    /// Passes over the images
-    #[arg(long, default_value_t = 100)]
-    epochs: u64,
-    /// Temperature of NT-Xent [default: 0.5 or 0.07]
+    /// Passes over the images [default: 100; as the moco presets say]
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Temperature of the contrastive loss [default: 0.5 or 0.07; as the moco presets say]
     #[arg(long)]
     temperature: Option<f32>,
     /// Projection head: simclr-bn, moco-mlp, moco-linear or simclr-cl-resnet
@@ -93,13 +103,28 @@ pub struct Args {
     /// Batch-norm statistics over both views (joint) or each alone (per-view)
     #[arg(long, value_name = "SCOPE")]
     batch_norm: Option<String>,
+    /// MoCo: keys in the queue, a multiple of the batch
+    #[arg(long, value_name = "KEYS")]
+    queue: Option<usize>,
+    /// MoCo: what the key encoder keeps of itself in a step, 0 to 1
+    #[arg(long)]
+    momentum: Option<f64>,
+    /// MoCo: parts of a batch with batch-norm statistics of their own; they divide the batch
+    #[arg(long)]
+    splits: Option<usize>,
+    /// MoCo: keys in the order of the queries
+    #[arg(long)]
+    no_shuffle: bool,
+    /// MoCo: both views are queries, and both are keys
+    #[arg(long)]
+    symmetric: bool,
     /// adam, adamw, sgd or lars
     #[arg(long, value_name = "NAME")]
     optimizer: Option<String>,
-    /// Base rate of the schedule [default: 1e-3, 3e-4 or 0.1]
+    /// Base rate of the schedule [default: 1e-3, 3e-4 or 0.1; as the moco presets say]
     #[arg(long)]
     learning_rate: Option<f64>,
-    /// Added to the gradient (adam, sgd, lars) or apart from it (adamw) [default: 1e-6, 1e-4 or 5e-4]
+    /// Added to the gradient (adam, sgd, lars) or apart from it (adamw) [default: 1e-6, 1e-4 or 5e-4, as the preset says]
     #[arg(long)]
     weight_decay: Option<f64>,
     /// const, cosine, step(E,…), warmup(STEPS)+cosine, …
@@ -204,15 +229,29 @@ fn configuration(args: &Args, data: &str, set: &ImageSet) -> Result<PretrainConf
     Ok(PretrainConfig { data: data.into(), data_hash: set.content_hash(), start, training })
 }
 
-const METHODS: [&str; 2] = ["simclr", "supervised"];
+const METHODS: [&str; 3] = ["simclr", "moco", "supervised"];
+/// Epochs of the presets that say nothing of it.
+const EPOCHS: u64 = 100;
 const PRESETS: [&str; 3] = ["emi-simclr", "cl-stage", "cl-supervised"];
 
 fn training(args: &Args, set: &ImageSet) -> Result<Training> {
     let supervised = match args.method.as_str() {
         "simclr" => false,
         "supervised" => true,
+        "moco" => return moco::training(args, set),
         _ => return Err(Error::unknown("method", &args.method, &METHODS)),
     };
+    for (given, option) in [
+        (args.queue.is_some(), "--queue"),
+        (args.momentum.is_some(), "--momentum"),
+        (args.splits.is_some(), "--splits"),
+        (args.no_shuffle, "--no-shuffle"),
+        (args.symmetric, "--symmetric"),
+    ] {
+        if given {
+            return Err(Error::usage(format!("{option}: is for --method moco, not for {}", args.method)));
+        }
+    }
     let compat = super::contrastive_leaks(args.compat.as_deref())?;
     let usual = match (supervised, args.talos) {
         (true, _) => "cl-supervised",
@@ -220,21 +259,22 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
         (false, None) => "emi-simclr",
     };
     let preset = args.preset.as_deref().unwrap_or(usual);
-    if !PRESETS.contains(&preset) {
-        return Err(Error::unknown("preset", preset, &PRESETS));
+    if !PRESETS.contains(&preset) && !moco::PRESETS.contains(&preset) {
+        return Err(Error::unknown("preset", preset, &[&PRESETS[..], &moco::PRESETS].concat()));
     }
-    if supervised != (preset == "cl-supervised") {
+    if moco::PRESETS.contains(&preset) || supervised != (preset == "cl-supervised") {
         return Err(Error::usage(format!("preset {preset}: is not for --method {}", args.method)));
     }
     let emi = preset == "emi-simclr";
     let size = args.size.unwrap_or(set.width.max(set.height));
     let encoder = EncoderConfig {
-        arch: args.arch.parse::<Architecture>()?,
+        arch: args.arch.as_deref().unwrap_or("resnet18").parse::<Architecture>()?,
         stem: args.stem.as_deref().unwrap_or(if emi { "cifar" } else { "imagenet" }).parse::<Stem>()?,
-        width: args.width,
+        width: args.width.unwrap_or(64),
         size,
     };
     let batch = args.batch.unwrap_or(if emi { 64 } else { 512 });
+    let epochs = args.epochs.unwrap_or(EPOCHS);
     let named = match (&args.augment, preset) {
         (Some(name), _) => Recipe::named(name)?,
         (None, "emi-simclr") => Recipe::named("moco-cifar")?,
@@ -263,16 +303,16 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
         // Without labels, the check of the whole says so.
         let classes = set.target.as_ref().map_or(2, |labels| labels.classes());
         let mut config =
-            SupervisedConfig::cl_supervised(encoder, recipe, classes, batch, args.epochs, args.seed, compat);
+            SupervisedConfig::cl_supervised(encoder, recipe, classes, batch, epochs, args.seed, compat);
         config.optimizer = optimizer(args, config.optimizer)?;
         config.learning_rate = args.learning_rate.unwrap_or(config.learning_rate);
         config.schedule = schedule.map_or(config.schedule, |s| s.to_string());
         return Ok(config.into());
     }
     let mut config = if emi {
-        SimclrConfig::emi_simclr(encoder, recipe, batch, args.epochs, args.seed)
+        SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, args.seed)
     } else {
-        SimclrConfig::cl_stage(encoder, recipe, batch, args.epochs, args.seed, compat)
+        SimclrConfig::cl_stage(encoder, recipe, batch, epochs, args.seed, compat)
     };
     config.temperature = args.temperature.unwrap_or(config.temperature);
     config.optimizer = optimizer(args, config.optimizer)?;

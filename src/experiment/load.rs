@@ -182,6 +182,9 @@ fn output(file: &EncoderFile, answer: Answer) -> Result<Output> {
 
 /// What trained the encoder, as its file tells.
 fn method(run: &serde_json::Value) -> String {
+    if run.pointer("/training/moco").is_some() {
+        return "MoCo".into();
+    }
     match (run.pointer("/training/simclr/talos/lambda"), run.pointer("/training/supervised")) {
         (Some(lambda), _) => format!("SimCLR with Talos, lambda {lambda}"),
         (None, Some(_)) => "supervised".into(),

@@ -306,3 +306,20 @@ pub fn copy_channels(
     }
     .record(recording);
 }
+
+/// Row i of `y` is row `rows[i]` of `x`: `rows` holds a u32 for each row of `y`, all below the rows of `x`. The tensors have
+/// rows of one shape.
+pub fn gather_rows(recording: &mut Recording, x: Tensor, rows: Slice, y: Tensor) {
+    debug_assert_eq!(Shape { n: y.shape.n, ..x.shape }, y.shape, "rows of {} into {}", x.shape, y.shape);
+    let count = y.shape.texels();
+    Map {
+        shader: "elementwise/gather_rows",
+        defines: Defines::new(),
+        bindings: vec![Binding::Read(x.slice), Binding::Write(y.slice), Binding::Read(rows)],
+        parameters: vec![count as u32, (y.shape.c4() * y.shape.pixels()) as u32],
+        count,
+        flops_each: 0,
+        passes: 2,
+    }
+    .record(recording);
+}

@@ -25,6 +25,8 @@ pub struct Tracer<'a> {
     pub mode: Mode,
     /// Where dropout masks come from: the step's state and one u32 a sample. Needed in training only.
     pub draws: Option<Draws>,
+    /// Parts of the batch that batch norm in training treats apart (MoCo's SplitBatchNorm); 1 for plain batch norm.
+    pub batch_norm_splits: usize,
 }
 
 /// Values that dropout reads.
@@ -34,7 +36,12 @@ pub struct Draws {
     pub samples: Value,
 }
 
-impl Tracer<'_> {
+impl<'a> Tracer<'a> {
+    /// Without dropout's draws, and with plain batch norm.
+    pub fn new(graph: &'a mut Graph, parameters: &'a ParameterSet, mode: Mode) -> Tracer<'a> {
+        Tracer { graph, parameters, mode, draws: None, batch_norm_splits: 1 }
+    }
+
     /// The value of a parameter in this graph.
     pub fn parameter(&mut self, id: ParameterId) -> Value {
         self.graph.parameter(id, self.parameters.get(id))
@@ -319,7 +326,10 @@ impl BatchNorm {
         ];
         inputs.extend(residual);
         match tracer.mode {
-            Mode::Train => tracer.graph.apply1(BatchNormTrain { activation }, &inputs),
+            Mode::Train => {
+                let splits = tracer.batch_norm_splits;
+                tracer.graph.apply1(BatchNormTrain { activation, splits }, &inputs)
+            }
             Mode::Eval => tracer.graph.apply1(BatchNormEval { activation }, &inputs),
         }
     }

@@ -147,3 +147,8 @@ pub fn dropout(x: &[f64], samples: &[u32], dropout: Dropout) -> Vec<f64> {
         .map(|(i, x)| x * dropout.factor(samples[i / columns], (i % columns) as u16))
         .collect()
 }
+
+/// Row i of the result is row `rows[i]` of `x`, whose rows have `length` elements.
+pub fn gather_rows(x: &[f64], length: usize, rows: &[usize]) -> Vec<f64> {
+    rows.iter().flat_map(|&row| x[row * length..(row + 1) * length].iter().copied()).collect()
+}

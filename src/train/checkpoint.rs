@@ -1,6 +1,10 @@
 //! Checkpoints: everything that the next step depends on, in one file that appears whole or not at all.
+//!
+//! Parameters and running statistics are `parameter.NAME`, moments of the optimizer `optimizer.N`; all are flat. What MoCo has
+//! besides goes by the names of its published checkpoints: `encoder_k.NAME`, `queue` [D, K] and `queue_ptr`.
 
 use super::config::Training;
+use super::key_encoder::{PREFIX, QUEUE, QUEUE_POINTER};
 use super::model::Values;
 use super::trainer::Trainer;
 use crate::files::write_bytes_atomic;
@@ -67,15 +71,27 @@ pub fn save(run: &Path, trainer: &Trainer) -> Result<Checkpoint> {
         }
     }
     let mut tensors: BTreeMap<String, Vec<f32>> =
-        values.into_iter().map(|(k, v)| (format!("{PARAMETER}{k}"), v)).collect();
+        values.into_iter().map(|(k, v)| (stored_name(k), v)).collect();
     tensors.extend(state.into_iter().enumerate().map(|(i, v)| (format!("{OPTIMIZER}{i}"), v)));
-    let views = tensors
-        .iter()
-        .map(|(name, values)| {
-            let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
-            view.map(|v| (name.clone(), v)).map_err(|e| Error::shape(format!("checkpoint: {name}: {e}")))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let view = |name: &str, dtype, dimensions: Vec<usize>, bytes| {
+        let view = TensorView::new(dtype, dimensions, bytes);
+        view.map(|v| (name.to_string(), v)).map_err(|e| Error::shape(format!("checkpoint: {name}: {e}")))
+    };
+    let queue = match trainer.training() {
+        Training::Moco(config) => Some((config.queue, (config.queue_pointer(step) as i64).to_le_bytes())),
+        Training::Simclr(_) | Training::Supervised(_) => None,
+    };
+    let mut views = Vec::new();
+    for (name, values) in &tensors {
+        let dimensions = match &queue {
+            Some((length, _)) if name == QUEUE => vec![values.len() / length, *length],
+            _ => vec![values.len()],
+        };
+        views.push(view(name, Dtype::F32, dimensions, bytemuck::cast_slice(values))?);
+    }
+    if let Some((_, pointer)) = &queue {
+        views.push(view(QUEUE_POINTER, Dtype::I64, vec![1], pointer)?);
+    }
     let metadata = HashMap::from([
         ("contraleak.step".to_string(), step.to_string()),
         ("contraleak.config".to_string(), config_text(trainer.training())?),
@@ -120,6 +136,16 @@ pub fn restore(run: &Path, trainer: &mut Trainer) -> Result<Option<u64>> {
     problem.map_or(Ok(None), Err)
 }
 
+/// What a value is called in a checkpoint.
+fn stored_name(name: String) -> String {
+    if of_moco(&name) { name } else { format!("{PARAMETER}{name}") }
+}
+
+/// Whether a value has its own name in a checkpoint.
+fn of_moco(name: &str) -> bool {
+    name == QUEUE || name.starts_with(PREFIX)
+}
+
 fn config_text(config: &Training) -> Result<String> {
     serde_json::to_string(config).map_err(|e| Error::usage(format!("configuration: {e}")))
 }
@@ -140,6 +166,10 @@ fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f
     let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
     let (mut values, mut state) = (Values::new(), BTreeMap::new());
     for (name, view) in file.tensors() {
+        if name == QUEUE_POINTER {
+            // It follows from the step; the file has it for others who read it.
+            continue;
+        }
         if view.dtype() != Dtype::F32 {
             return Err(broken(&format!("{name} of type {:?}", view.dtype())));
         }
@@ -148,6 +178,8 @@ fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f
             values.insert(name.to_string(), floats);
         } else if let Some(index) = name.strip_prefix(OPTIMIZER).and_then(|i| i.parse::<usize>().ok()) {
             state.insert(index, floats);
+        } else if of_moco(&name) {
+            values.insert(name, floats);
         }
     }
     Ok((values, state.into_values().collect()))

@@ -1,5 +1,6 @@
 //! What a pre-training run is: everything that decides its bits, as `config.toml` has it.
 
+use super::moco::MocoConfig;
 use super::model::{Attachments, EncoderConfig};
 use super::simclr::SimclrConfig;
 use super::supervised::SupervisedConfig;
@@ -39,12 +40,19 @@ pub struct Start {
 #[serde(rename_all = "lowercase")]
 pub enum Training {
     Simclr(SimclrConfig),
+    Moco(MocoConfig),
     Supervised(SupervisedConfig),
 }
 
 impl From<SimclrConfig> for Training {
     fn from(config: SimclrConfig) -> Training {
         Training::Simclr(config)
+    }
+}
+
+impl From<MocoConfig> for Training {
+    fn from(config: MocoConfig) -> Training {
+        Training::Moco(config)
     }
 }
 
@@ -124,6 +132,7 @@ impl Training {
         match self {
             Training::Simclr(config) if config.talos.is_some() => "Talos",
             Training::Simclr(_) => "SimCLR",
+            Training::Moco(_) => "MoCo",
             Training::Supervised(_) => "supervised",
         }
     }
@@ -131,6 +140,16 @@ impl Training {
     pub fn settings(&self) -> Settings<'_> {
         match self {
             Training::Simclr(c) => Settings {
+                seed: c.seed,
+                batch: c.batch,
+                epochs: c.epochs,
+                learning_rate: c.learning_rate,
+                schedule: &c.schedule,
+                encoder: c.encoder,
+                optimizer: c.optimizer,
+                recipe: &c.recipe,
+            },
+            Training::Moco(c) => Settings {
                 seed: c.seed,
                 batch: c.batch,
                 epochs: c.epochs,
@@ -160,6 +179,7 @@ impl Training {
                 let adversary = c.talos.as_ref().map(|talos| talos.adversary());
                 Attachments { projector: Some(c.head), adversary, ..Attachments::default() }
             }
+            Training::Moco(c) => Attachments { projector: Some(c.head), ..Attachments::default() },
             Training::Supervised(c) => Attachments { task: Some(c.classes), ..Attachments::default() },
         }
     }
@@ -173,7 +193,7 @@ impl Training {
             Training::Simclr(SimclrConfig { talos: Some(talos), .. }) => {
                 ("attribute", &set.attribute, talos.classes)
             }
-            Training::Simclr(_) => return Ok(None),
+            Training::Simclr(_) | Training::Moco(_) => return Ok(None),
             Training::Supervised(config) => ("target", &set.target, config.classes),
         };
         let Some(labels) = labels else {
@@ -200,8 +220,25 @@ impl Training {
     /// Views of an image in a step.
     pub fn views(&self) -> usize {
         match self {
-            Training::Simclr(_) => 2,
+            Training::Simclr(_) | Training::Moco(_) => 2,
             Training::Supervised(_) => 1,
+        }
+    }
+
+    /// Updates of the encoder's running statistics in a step that trains it.
+    pub fn passes(&self) -> u64 {
+        match self {
+            Training::Simclr(config) => config.passes(),
+            Training::Moco(config) => config.key_passes() as u64,
+            Training::Supervised(_) => 1,
+        }
+    }
+
+    /// Row of MoCo's queue that step `step`, counted from 0, overwrites first; 0 for other methods.
+    pub fn queue_pointer(&self, step: u64) -> u64 {
+        match self {
+            Training::Moco(config) => config.queue_pointer(step),
+            Training::Simclr(_) | Training::Supervised(_) => 0,
         }
     }
 
@@ -237,6 +274,7 @@ impl Training {
         settings.optimizer.check()?;
         match self {
             Training::Simclr(config) => config.check_own()?,
+            Training::Moco(config) => config.check_own()?,
             Training::Supervised(config) => config.check_own()?,
         }
         self.labels(set)?;

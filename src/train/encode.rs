@@ -122,7 +122,7 @@ impl Encoder {
     /// Normalised images `[N, 3, S, S]` to answers `[N, feature_dim]`, in evaluation mode.
     pub(super) fn trace(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let parameters = &self.model.parameters;
-        let mut tracer = Tracer { graph, parameters, mode: Mode::Eval, draws: None };
+        let mut tracer = Tracer::new(graph, parameters, Mode::Eval);
         let h = self.model.encoder.forward(&mut tracer, x)?;
         match self.output {
             Output::Features => Ok(h),

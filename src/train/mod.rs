@@ -1,13 +1,16 @@
 //! Training of encoders: configurations, the training programs, checkpoints, and frozen encoders in use.
 //!
-//! A method is a file with its settings and its programs ([`simclr`], [`supervised`], [`talos`]); what steps them is the same for all
+//! A method is a file with its settings and its programs ([`simclr`], [`moco`], [`supervised`],
+//! [`talos`]); what steps them is the same for all
 //! ([`Trainer`]), and so are run folders, checkpoints and resume ([`pretrain()`]). [`learner`] trains small networks in turns.
 
 mod checkpoint;
 mod config;
 mod encode;
 mod images;
+mod key_encoder;
 pub mod learner;
+pub mod moco;
 mod model;
 mod program;
 mod run;
@@ -19,6 +22,7 @@ mod trainer;
 pub use config::{CONFIG_FILE, Place, PretrainConfig, Settings, Start, Training};
 pub use encode::{Encoder, Output, Pass, PixelInput, Views};
 pub use images::GpuImages;
+pub use moco::MocoConfig;
 pub use model::{AdversaryShape, Attachments, EncoderConfig, Model, Values, Weights};
 pub use run::{Outcome, Progress, RunOptions, pretrain};
 pub use simclr::{BatchNormScope, SimclrConfig};

@@ -141,6 +141,17 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Puts `values` in their place.
+    ///
+    /// # Errors
+    /// A missing or mis-sized tensor, by name.
+    pub fn write(&self, gpu: &Gpu, parameters: &ParameterSet, values: &Values) -> Result<()> {
+        for (role, arena) in [(Role::Trained, &self.trained), (Role::State, &self.state)] {
+            gpu.write(arena, 0, &parameters.pack_arena(role, values)?)?;
+        }
+        Ok(())
+    }
+
     /// Every parameter that `graph` uses, in its place.
     pub fn memory(&self, parameters: &ParameterSet, graph: &Graph, recording: &mut Recording) -> Memory {
         let mut memory = Memory::default();

@@ -2,6 +2,7 @@
 
 use super::config::Settings;
 use super::images::GpuImages;
+use super::key_encoder::KeyEncoder;
 use super::model::{Model, Weights};
 use crate::augment::{Recipe, augment};
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
@@ -11,6 +12,7 @@ use crate::kernels::optim::{Segment, SegmentTable};
 use crate::kernels::{Shape, Tensor, loss};
 use crate::optim::Arena;
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// The buffers that the programs of a run work on.
 pub(super) struct Parts<'a> {
@@ -24,6 +26,8 @@ pub(super) struct Parts<'a> {
     pub step_state: &'a Buffer,
     /// One label for each row of a batch, a view after the other.
     pub labels: Option<&'a Buffer>,
+    /// MoCo's.
+    pub keys: Option<&'a KeyEncoder>,
     /// The ring of losses.
     pub losses: &'a Buffer,
 }
@@ -47,16 +51,16 @@ impl Input {
 }
 
 impl Parts<'_> {
-    /// Makes `count` views of each image of the batch, all first views before all second ones.
-    pub fn views(&self, recording: &mut Recording, count: usize, recipe: &Recipe) -> Result<Tensor> {
+    /// Makes the views of these numbers of each image of the batch, all of one number before all of the next.
+    pub fn views(&self, recording: &mut Recording, numbers: Range<usize>, recipe: &Recipe) -> Result<Tensor> {
         let images = self.settings.batch;
-        let shape = Shape::new(count * images, 3, recipe.size, recipe.size);
+        let shape = Shape::new(numbers.len() * images, 3, recipe.size, recipe.size);
         let views = Tensor::transient(recording, "views", shape);
         let batch = Batch {
             entries: recording.persistent(self.images.entries()),
             images,
-            views: count,
-            first_view: 0,
+            views: numbers.len(),
+            first_view: numbers.start,
             order: ViewOrder::ViewMajor,
         };
         let source = self.images.images(recording);
@@ -80,7 +84,7 @@ impl Parts<'_> {
         mut graph: Graph,
         inputs: &[Input],
         losses: &[Value],
-        span: std::ops::Range<u64>,
+        span: Range<u64>,
     ) -> Result<()> {
         let parameters = &self.model.parameters;
         let weighted: Vec<(Value, f32)> = losses.iter().map(|&loss| (loss, 1.0)).collect();
@@ -103,7 +107,7 @@ impl Parts<'_> {
         self.optimize(recording, step, span)
     }
 
-    fn optimize(&self, recording: &mut Recording, step: Slice, span: std::ops::Range<u64>) -> Result<()> {
+    fn optimize(&self, recording: &mut Recording, step: Slice, span: Range<u64>) -> Result<()> {
         let segments: Vec<Segment> = self
             .model
             .parameters

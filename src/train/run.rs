@@ -1,7 +1,7 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
 use super::checkpoint;
-use super::config::{CONFIG_FILE, PretrainConfig, Start, Training};
+use super::config::{CONFIG_FILE, PretrainConfig, Start};
 use super::model::{Attachments, Model, Values};
 use super::trainer::{LOSS_RING, Trainer};
 use crate::data::{ImageSet, Normalization};
@@ -327,11 +327,7 @@ fn save_encoder(folder: &Path, trainer: &Trainer, run: &PretrainConfig) -> Resul
     let settings = training.settings();
     let (values, _) = trainer.download()?;
     // Running statistics move once for each pass, and only in the first phase.
-    let passes = match training {
-        Training::Simclr(config) => config.passes(),
-        Training::Supervised(_) => 1,
-    };
-    let updates = (trainer.step_count() / training.phases() as u64 * passes) as i64;
+    let updates = (trainer.step_count() / training.phases() as u64 * training.passes()) as i64;
     let state = StateDict::of_parameters(&trainer.model().parameters, &values, updates)?;
     let json = serde_json::to_value(run).map_err(|e| Error::usage(format!("configuration: {e}")))?;
     let metadata = EncoderMetadata {

@@ -120,10 +120,10 @@ impl SimclrConfig {
     fn program(&self, parts: &Parts) -> Result<Program> {
         let mut recording = Recording::new(parts.gpu.facts());
         let mut graph = Graph::new();
-        let views = Input::tensor("views", parts.views(&mut recording, 2, &self.recipe)?);
+        let views = Input::tensor("views", parts.views(&mut recording, 0..2, &self.recipe)?);
         let x = views.value(&mut graph);
         let parameters = &parts.model.parameters;
-        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+        let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
         let z = embed(parts.model, &mut tracer, self.batch_norm, self.batch, x, None)?.projections;
         let loss = graph.apply1(NtXent { temperature: self.temperature }, &[z])?;
         parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""))?;

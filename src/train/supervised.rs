@@ -62,14 +62,14 @@ impl SupervisedConfig {
     /// Views, encoder, linear classifier, cross-entropy, optimizer.
     pub(super) fn program(&self, parts: &Parts) -> Result<Program> {
         let mut recording = Recording::new(parts.gpu.facts());
-        let views = parts.views(&mut recording, 1, &self.recipe)?;
+        let views = parts.views(&mut recording, 0..1, &self.recipe)?;
         let mut graph = Graph::new();
         let mut inputs = vec![Input::tensor("views", views)];
         let x = inputs[0].value(&mut graph);
         inputs.push(parts.labels(&mut recording, "labels", self.batch)?);
         let labels = inputs[1].value(&mut graph);
         let parameters = &parts.model.parameters;
-        let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+        let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
         let h = parts.model.encoder.forward(&mut tracer, x)?;
         let logits = parts.model.classify(&mut tracer, h)?;
         let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;

@@ -113,12 +113,12 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
     let n = config.batch;
     let mut recording = Recording::new(parts.gpu.facts());
     let mut graph = Graph::new();
-    let views = parts.views(&mut recording, 2, &config.recipe)?;
+    let views = parts.views(&mut recording, 0..2, &config.recipe)?;
     let mut inputs =
         vec![Input::tensor("views", views), parts.labels(&mut recording, "labels", talos.rows(n))?];
     let (x, labels) = (inputs[0].value(&mut graph), inputs[1].value(&mut graph));
     let original = if talos.plain_in_batch() {
-        let image = Input::tensor("plain", parts.views(&mut recording, 1, &plain(&config.recipe))?);
+        let image = Input::tensor("plain", parts.views(&mut recording, 0..1, &plain(&config.recipe))?);
         let value = image.value(&mut graph);
         inputs.push(image);
         Some(value)
@@ -126,7 +126,7 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
         None
     };
     let parameters = &parts.model.parameters;
-    let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let embedded = embed(parts.model, &mut tracer, config.batch_norm, n, x, original)?;
     let (h, z) = match (talos.image, embedded.original) {
         (CensoredImage::Original, Some(original)) => original,
@@ -151,15 +151,15 @@ pub(super) fn adversary_program(
     let n = config.batch;
     let mut recording = Recording::new(parts.gpu.facts());
     let views = match talos.image {
-        CensoredImage::Augmented => parts.views(&mut recording, 2, &config.recipe)?,
-        CensoredImage::Original => parts.views(&mut recording, 1, &plain(&config.recipe))?,
+        CensoredImage::Augmented => parts.views(&mut recording, 0..2, &config.recipe)?,
+        CensoredImage::Original => parts.views(&mut recording, 0..1, &plain(&config.recipe))?,
     };
     let parameters = &parts.model.parameters;
     // The encoder is a graph of its own: no gradient is asked of it.
     let mut frozen = Graph::new();
     let image = Input::tensor("views", views);
     let x = image.value(&mut frozen);
-    let mut tracer = Tracer { graph: &mut frozen, parameters, mode: Mode::Eval, draws: None };
+    let mut tracer = Tracer::new(&mut frozen, parameters, Mode::Eval);
     let h = parts.model.encoder.forward(&mut tracer, x)?;
     let seen = match talos.location {
         CensoredLocation::Embedding => h,
@@ -177,7 +177,7 @@ pub(super) fn adversary_program(
     let inputs =
         [Input::tensor("embeddings", features), parts.labels(&mut recording, "labels", talos.rows(n))?];
     let (seen, labels) = (inputs[0].value(&mut graph), inputs[1].value(&mut graph));
-    let mut tracer = Tracer { graph: &mut graph, parameters, mode: Mode::Train, draws: None };
+    let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;

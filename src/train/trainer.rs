@@ -2,6 +2,7 @@
 
 use super::config::{Place, Settings, Training};
 use super::images::GpuImages;
+use super::key_encoder::KeyEncoder;
 use super::model::{Model, Values, Weights};
 use super::program::Parts;
 use crate::data::ImageSet;
@@ -29,6 +30,7 @@ pub struct Trainer<'a> {
     rate: LearningRate,
     model: Model,
     weights: Weights,
+    keys: Option<KeyEncoder>,
     optimizer_state: Vec<Buffer>,
     images: GpuImages,
     step_state: Buffer,
@@ -64,7 +66,12 @@ impl<'a> Trainer<'a> {
         let labels = training.labels(set)?;
         let settings = training.settings();
         let model = Model::new(settings.encoder, training.attachments())?;
-        let weights = model.upload(gpu, &model.parameters.initial_values(settings.seed))?;
+        let values = model.parameters.initial_values(settings.seed);
+        let weights = model.upload(gpu, &values)?;
+        let keys = match &training {
+            Training::Moco(config) => Some(KeyEncoder::new(gpu, config, &model, &values)?),
+            Training::Simclr(_) | Training::Supervised(_) => None,
+        };
         let bytes = model.parameters.arena_bytes(Role::Trained);
         let optimizer_state = (0..settings.optimizer.state_buffers())
             .map(|i| gpu.buffer(&format!("optimizer state {i}"), bytes))
@@ -84,10 +91,12 @@ impl<'a> Trainer<'a> {
             optimizer_state: &optimizer_state,
             step_state: &step_state,
             labels: label_rows.as_ref(),
+            keys: keys.as_ref(),
             losses: &losses,
         };
         let programs = match &training {
             Training::Simclr(config) => config.programs(&parts)?,
+            Training::Moco(config) => vec![config.program(&parts)?],
             Training::Supervised(config) => vec![config.program(&parts)?],
         };
         let rate = training.rate()?;
@@ -98,6 +107,7 @@ impl<'a> Trainer<'a> {
             rate,
             model,
             weights,
+            keys,
             optimizer_state,
             images,
             step_state,
@@ -111,7 +121,8 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Takes the weights of `values` in place of the initial ones, wherever the names and sizes agree; tells the names that it took.
+    /// Takes the weights of `values` in place of the initial ones, wherever the names and sizes agree; tells the names that it
+    /// took. MoCo's key encoder starts as a copy of them.
     pub fn start_from(&mut self, values: &Values) -> Result<Vec<String>> {
         let mut all = self.model.download(self.gpu, &self.weights)?;
         let mut taken = Vec::new();
@@ -121,7 +132,10 @@ impl<'a> Trainer<'a> {
                 taken.push(name.clone());
             }
         }
-        self.write_values(&all)?;
+        self.weights.write(self.gpu, &self.model.parameters, &all)?;
+        if let Some(keys) = &self.keys {
+            keys.copy_of(self.gpu, &self.model, &all)?;
+        }
         Ok(taken)
     }
 
@@ -182,6 +196,9 @@ impl<'a> Trainer<'a> {
                 (0..self.training.views()).flat_map(|_| chosen.iter().map(|&i| labels[i])).collect();
             self.gpu.write(buffer, 0, &rows)?;
         }
+        if let Some(keys) = &self.keys {
+            keys.prepare(self.gpu, self.done)?;
+        }
         let (bias1, bias2) = optimizer.bias_corrections(place.step);
         let state = StepState {
             step: self.done as u32,
@@ -191,6 +208,7 @@ impl<'a> Trainer<'a> {
             learning_rate: self.learning_rate(self.done) as f32,
             adam_bias1: bias1,
             adam_bias2_sqrt: bias2,
+            queue_pointer: self.training.queue_pointer(self.done) as u32,
             ..StepState::default()
         };
         self.gpu.write(&self.step_state, 0, &[state])?;
@@ -209,9 +227,13 @@ impl<'a> Trainer<'a> {
         self.gpu.read_later(&self.losses, 0, LOSS_RING * 4)
     }
 
-    /// Everything that the next step depends on: parameters and running statistics, optimizer state.
+    /// Everything that the next step depends on: parameters and running statistics, optimizer state. With MoCo the values have
+    /// the key encoder's under `encoder_k.`, and `queue` [D, K].
     pub fn download(&self) -> Result<(Values, Vec<Vec<f32>>)> {
-        let values = self.model.download(self.gpu, &self.weights)?;
+        let mut values = self.model.download(self.gpu, &self.weights)?;
+        if let Some(keys) = &self.keys {
+            keys.download(self.gpu, &self.model, &mut values)?;
+        }
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
         let state = self.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
         Ok((values, state))
@@ -228,18 +250,14 @@ impl<'a> Trainer<'a> {
         {
             return Err(Error::shape("checkpoint: its optimizer state does not fit this configuration"));
         }
-        self.write_values(values)?;
+        self.weights.write(self.gpu, &self.model.parameters, values)?;
+        if let Some(keys) = &self.keys {
+            keys.restore(self.gpu, &self.model, values)?;
+        }
         for (buffer, state) in self.optimizer_state.iter().zip(optimizer_state) {
             self.gpu.write(buffer, 0, state)?;
         }
         self.done = done;
-        Ok(())
-    }
-
-    fn write_values(&self, values: &Values) -> Result<()> {
-        for (role, arena) in [(Role::Trained, &self.weights.trained), (Role::State, &self.weights.state)] {
-            self.gpu.write(arena, 0, &self.model.parameters.pack_arena(role, values)?)?;
-        }
         Ok(())
     }
 }

@@ -101,29 +101,33 @@ fn elementwise_kernels(r: &mut Recording) {
     elementwise::dropout(r, &Dropout { step, samples, layer: 1, probability: 0.5 }, x, y);
     let wide = tensor(r, Shape { c: 22, ..IMAGE });
     elementwise::copy_channels(r, x, 0, 10, wide, 12);
+    let rows = bytes(r, 4 * IMAGE.n as u64);
+    elementwise::gather_rows(r, x, rows, y);
 }
 
 fn norms(r: &mut Recording) {
     let [x, y, residual, dy, dx, dresidual] = [IMAGE; 6].map(|shape| tensor(r, shape));
-    let [gamma, beta, running_mean, running_variance, mean, inv_std, dgamma, dbeta] =
-        [IMAGE.c; 8].map(|c| matrix(r, 1, c));
+    let [gamma, beta, running_mean, running_variance, dgamma, dbeta] = [IMAGE.c; 6].map(|c| matrix(r, 1, c));
+    let statistics = [1, IMAGE.n].map(|splits| [(); 2].map(|()| matrix(r, splits, IMAGE.c)));
     for activation in ACTIVATIONS {
         for residual in [None, Some(residual)] {
-            batch_norm_train(
-                r,
-                &BatchNormTrain {
-                    x,
-                    gamma,
-                    beta,
-                    running_mean,
-                    running_variance,
-                    residual,
-                    activation,
-                    y,
-                    mean,
-                    inv_std,
-                },
-            );
+            for [mean, inv_std] in statistics {
+                batch_norm_train(
+                    r,
+                    &BatchNormTrain {
+                        x,
+                        gamma,
+                        beta,
+                        running_mean,
+                        running_variance,
+                        residual,
+                        activation,
+                        y,
+                        mean,
+                        inv_std,
+                    },
+                );
+            }
             batch_norm_eval(
                 r,
                 &BatchNormEval { x, gamma, beta, running_mean, running_variance, residual, activation, y },
@@ -140,17 +144,19 @@ fn norms(r: &mut Recording) {
                 dy,
                 gamma,
                 beta,
-                mean,
-                spread: inv_std,
+                mean: running_mean,
+                spread: running_variance,
                 activation,
                 dx,
                 dresidual,
                 dgamma,
                 dbeta,
             };
-            batch_norm_train_grad(r, &grad);
-            grad.spread = running_variance;
             batch_norm_eval_grad(r, &grad);
+            for [mean, inv_std] in statistics {
+                (grad.mean, grad.spread) = (mean, inv_std);
+                batch_norm_train_grad(r, &grad);
+            }
         }
     }
 }

@@ -7,10 +7,13 @@ use crate::kernels::{Shape, norm};
 use crate::{Error, Result};
 
 /// `y = f(bn(x) + residual)` with the batch's statistics, which also move the running ones.
-/// Inputs x, γ, β, running mean, running variance, and optionally the residual. Outputs y, mean, 1/√(σ² + ε).
+/// Inputs x, γ, β, running mean, running variance, and optionally the residual. Outputs y, mean, 1/√(σ² + ε), the last
+/// two with a row for each split.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormTrain {
     pub activation: Option<Unary>,
+    /// Parts of the batch with statistics of their own, sample i in part i mod `splits`; 1 for plain batch norm.
+    pub splits: usize,
 }
 
 /// The same with the running statistics. Output y.
@@ -40,9 +43,9 @@ impl Operation for BatchNormTrain {
     }
     fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
         let x = check(self.name(), inputs)?;
-        norm::check_batch_norm(x)?;
-        let vector = Form::Tensor(Shape::matrix(1, x.c));
-        Ok(vec![Form::Tensor(x), vector, vector])
+        norm::check_batch_norm(x, self.splits)?;
+        let statistics = Form::Tensor(Shape::matrix(self.splits, x.c));
+        Ok(vec![Form::Tensor(x), statistics, statistics])
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         norm::batch_norm_train(

@@ -2,14 +2,18 @@
 //! `dβ = Σ g`, `dγ = Σ g·x̂` and, in training, `dx = γ·inv_std·(g − dβ/n − x̂·dγ/n)`; in evaluation the
 //! statistics are constants and `dx = γ·inv_std·g`.
 
-use super::{FINALIZE_WORKGROUP, debug_check_vectors, statistic_words};
+use super::{
+    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, side_by_side, split_words,
+    statistic_words,
+};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
 use crate::kernels::planes::{Planes, WORKGROUP};
 
-/// The gradients of one batch norm. `x`, `y`, `dy`, `dx`, `dresidual` are [N, C, H, W]; vectors are [1, C].
+/// The gradients of one batch norm. `x`, `y`, `dy`, `dx`, `dresidual` are [N, C, H, W]; vectors are [1, C], statistics of
+/// a batch in S splits [S, C].
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormGrad {
     pub x: Tensor,
@@ -45,9 +49,10 @@ pub fn batch_norm_eval_grad(recording: &mut Recording, grad: &BatchNormGrad) {
 
 fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let BatchNormGrad { x, dy, gamma, beta, mean, spread, dgamma, dbeta, .. } = *grad;
-    debug_check_vectors(x, &[gamma, beta, mean, spread, dgamma, dbeta]);
-    let shape = x.shape;
-    let planes = Planes::reduce(shape);
+    debug_check_vectors(x, &[gamma, beta, dgamma, dbeta]);
+    debug_check_statistics(x, &[mean, spread]);
+    let (shape, splits) = (x.shape, mean.shape.n);
+    let planes = Planes::reduce(side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
     let partial_bytes = 2 * planes.shares() as u64 * 16;
     let partials = recording.transient("batch norm partial gradients", partial_bytes);
@@ -67,6 +72,9 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     // The gradient before the activation, where a tensor holds it after the first pass.
     let mut known = None;
     let mut reduce_defines = defines.clone();
+    if splits > 1 {
+        reduce_defines = reduce_defines.with("SPLIT", 1);
+    }
     let mut tensors = 2;
     match (grad.dresidual, grad.activation) {
         (Some(dresidual), Some(_)) => {
@@ -89,13 +97,13 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         shader: "norm/batch_norm_grad_partials",
         defines: reduce_defines,
         bindings: reduce_bindings,
-        immediates: [&planes.words()[..], &statistic].concat(),
+        immediates: [&planes.words()[..], &statistic, &split_words(shape, splits)].concat(),
         grid: planes.grid(recording),
         flops: 5 * shape.elements() as u64,
-        bytes: tensors * shape.bytes() + partial_bytes + 4 * vector,
+        bytes: tensors * shape.bytes() + partial_bytes + 2 * (vector + mean.shape.bytes()),
     });
 
-    let constants = recording.transient("batch norm gradient constants", 6 * vector);
+    let constants = recording.transient("batch norm gradient constants", 6 * mean.shape.bytes());
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_finalize",
         defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
@@ -109,13 +117,13 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
             Binding::Write(dbeta.slice),
             Binding::Write(constants),
         ],
-        immediates: [&planes.words()[..], &statistic].concat(),
+        immediates: [&planes.words()[..], &statistic, &[splits as u32]].concat(),
         grid: [shape.c4() as u32, 1, 1],
         flops: 2 * planes.shares() as u64 * 4,
-        bytes: partial_bytes + 12 * vector,
+        bytes: partial_bytes + 4 * vector + 8 * mean.shape.bytes(),
     });
 
-    let planes = Planes::map(shape);
+    let planes = Planes::map(side_by_side(shape, splits));
     let (g, apply_defines) = match known {
         Some(g) => (g, Defines::new().with("WORKGROUP", WORKGROUP)),
         None => (dy, defines),
@@ -132,6 +140,6 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),
         flops: 6 * shape.elements() as u64,
-        bytes: 3 * shape.bytes() + 6 * vector,
+        bytes: 3 * shape.bytes() + 6 * mean.shape.bytes(),
     });
 }

@@ -1,19 +1,23 @@
 //! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
 
-use super::{EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_vectors, statistic_words};
+use super::{
+    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, side_by_side,
+    split_words, statistic_words,
+};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
 use crate::kernels::planes::{Planes, WORKGROUP};
 
-/// One batch norm in training. `x`, `residual` and `y` are [N, C, H, W]; the vectors are [1, C].
+/// One batch norm in training, in S splits (sample i is of split i mod S). `x`, `residual` and `y` are [N, C, H, W]; the
+/// vectors are [1, C], the statistics of this batch [S, C]: their rows say how many splits there are.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormTrain {
     pub x: Tensor,
     pub gamma: Tensor,
     pub beta: Tensor,
-    /// Updated in place: (1 − m)·old + m·batch, with the unbiased variance. They share a buffer with no
+    /// Updated in place: (1 − m)·old + m·batch, with the unbiased variance, averaged over splits. They share a buffer with no
     /// other tensor here, except with each other.
     pub running_mean: Tensor,
     pub running_variance: Tensor,
@@ -39,11 +43,12 @@ pub struct BatchNormEval {
     pub y: Tensor,
 }
 
-/// Normalises by the statistics of this batch. [`check_batch_norm`](super::check_batch_norm) says which
-/// shapes have any.
+/// Normalises by the statistics of this batch, or of each split of it. [`check_batch_norm`](super::check_batch_norm) says
+/// which shapes have any.
 pub fn batch_norm_train(recording: &mut Recording, norm: &BatchNormTrain) {
     let BatchNormTrain { x, gamma, beta, mean, inv_std, .. } = *norm;
-    debug_check_vectors(x, &[gamma, beta, norm.running_mean, norm.running_variance, mean, inv_std]);
+    debug_check_vectors(x, &[gamma, beta, norm.running_mean, norm.running_variance]);
+    debug_check_statistics(x, &[mean, inv_std]);
     statistics(recording, norm);
     let apply = Apply {
         x,
@@ -78,8 +83,8 @@ pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
 }
 
 fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
-    let shape = norm.x.shape;
-    let planes = Planes::reduce(shape);
+    let (shape, splits) = (norm.x.shape, norm.mean.shape.n);
+    let planes = Planes::reduce(side_by_side(shape, splits));
     let bytes = 2 * planes.shares() as u64 * 16;
     let partials = recording.transient("batch norm partial statistics", bytes);
     recording.dispatch(Dispatch {
@@ -91,7 +96,7 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
         flops: 4 * shape.elements() as u64,
         bytes: shape.bytes() + bytes,
     });
-    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits()];
+    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits(), splits as u32];
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_finalize",
         defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
@@ -105,7 +110,7 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
         immediates: [&planes.words()[..], &words].concat(),
         grid: [shape.c4() as u32, 1, 1],
         flops: 8 * planes.shares() as u64 * 4,
-        bytes: bytes + 6 * norm.mean.shape.bytes(),
+        bytes: bytes + 2 * norm.mean.shape.bytes() + 4 * norm.gamma.shape.bytes(),
     });
 }
 
@@ -123,9 +128,12 @@ struct Apply {
 
 impl Apply {
     fn record(&self, recording: &mut Recording) {
-        let shape = self.x.shape;
-        let planes = Planes::map(shape);
+        let (shape, splits) = (self.x.shape, self.mean.shape.n);
+        let planes = Planes::map(side_by_side(shape, splits));
         let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
+        if splits > 1 {
+            defines = defines.with("SPLIT", 1);
+        }
         if let Some(f) = self.activation {
             defines = defines.with(f.define(), 1);
         }
@@ -143,7 +151,12 @@ impl Apply {
             shader: "norm/batch_norm_apply",
             defines,
             bindings,
-            immediates: [&planes.words()[..], &statistic_words(self.is_variance)].concat(),
+            immediates: [
+                &planes.words()[..],
+                &statistic_words(self.is_variance),
+                &split_words(shape, splits),
+            ]
+            .concat(),
             grid: planes.grid(recording),
             flops: (3 + residual + u64::from(self.activation.is_some())) * shape.elements() as u64,
             bytes: (2 + residual) * shape.bytes() + 4 * self.mean.shape.bytes(),

@@ -5,6 +5,10 @@
 //! forward in training 3 (4 with a residual), in evaluation 2 (3); backward 5 (7 with a residual and an
 //! activation, the gradient of the residual included). Without a residual the backward kernels compute the
 //! activation's argument again instead of reading y.
+//!
+//! **Splits** (SplitBatchNorm of MoCo's CIFAR-10 notebook): in training, sample i belongs to split i mod S, and each split
+//! has statistics of its own under one γ and β. In NC4HW4 that is the plain batch norm of a tensor of N/S images with S
+//! times as many channel groups, in the same memory: only what reads or sums vectors of channels knows of splits.
 
 mod backward;
 mod forward;
@@ -26,15 +30,22 @@ pub const MOMENTUM: f32 = 0.1;
 /// where each costs a barrier.
 const FINALIZE_WORKGROUP: u32 = 16;
 
-/// Whether training statistics exist for tensors of this shape.
+/// Whether training statistics exist for tensors of this shape in `splits` parts (1 for plain batch norm).
 ///
 /// # Errors
-/// When a channel has fewer than two values: its variance would be 0 and the unbiased one undefined.
-pub fn check_batch_norm(shape: Shape) -> Result<()> {
-    let count = shape.n * shape.pixels();
+/// When the images cannot be split evenly, or a channel of a split has fewer than two values: its variance would be 0
+/// and the unbiased one undefined.
+pub fn check_batch_norm(shape: Shape, splits: usize) -> Result<()> {
+    if splits == 0 || !shape.n.is_multiple_of(splits) {
+        return Err(Error::shape(format!(
+            "batch norm in training on {shape}: {} images do not make {splits} splits of one size; use a batch that is a multiple of the number of splits",
+            shape.n
+        )));
+    }
+    let count = shape.n / splits * shape.pixels();
     if count < 2 {
         return Err(Error::shape(format!(
-            "batch norm in training on {shape}: {count} value per channel, but at least 2 are needed; use a larger batch"
+            "batch norm in training on {shape}: {count} value per channel and split, but at least 2 are needed; use a larger batch"
         )));
     }
     Ok(())
@@ -43,6 +54,28 @@ pub fn check_batch_norm(shape: Shape) -> Result<()> {
 /// The third immediate group of kernels that import `norm/statistic`.
 fn statistic_words(is_variance: bool) -> [u32; 2] {
     [u32::from(is_variance), EPSILON.to_bits()]
+}
+
+/// The tensor as its splits lie in it, a channel group of a split beside that of the split before it: N/S images with S
+/// times the groups.
+fn side_by_side(shape: Shape, splits: usize) -> Shape {
+    Shape { n: shape.n / splits, c: splits * 4 * shape.c4(), ..shape }
+}
+
+/// What kernels that index γ and β need where there are splits.
+fn split_words(shape: Shape, splits: usize) -> Vec<u32> {
+    if splits > 1 { vec![shape.c4() as u32] } else { Vec::new() }
+}
+
+fn debug_check_statistics(x: Tensor, statistics: &[Tensor]) {
+    for s in statistics {
+        debug_assert_eq!(
+            s.shape,
+            Shape::matrix(statistics[0].shape.n, x.shape.c),
+            "statistics of {}",
+            x.shape
+        );
+    }
 }
 
 fn debug_check_vectors(x: Tensor, vectors: &[Tensor]) {

@@ -73,7 +73,7 @@ impl Session {
             step: graph.input("step", Form::Bytes(size_of::<StepState>() as u64)),
             samples: values[at],
         });
-        let mut tracer = Tracer { graph, parameters: &learner.parameters, mode, draws };
+        let mut tracer = Tracer { draws, ..Tracer::new(graph, &learner.parameters, mode) };
         trace(&mut tracer, &values)
     }
 

@@ -29,13 +29,25 @@ struct Norm {
     shape: Shape,
     residual: bool,
     activation: Option<Unary>,
+    /// In training.
+    splits: usize,
 }
 
 impl Norm {
     fn text(&self) -> String {
         let parts = [(self.residual, " + residual"), (self.activation.is_some(), ", relu")];
         let parts: String = parts.iter().filter(|(has, _)| *has).map(|(_, text)| *text).collect();
-        format!("{}{parts}", self.shape)
+        let splits = if self.splits > 1 { format!(", {} splits", self.splits) } else { String::new() };
+        format!("{}{parts}{splits}", self.shape)
+    }
+
+    /// The same in two splits.
+    fn split(self) -> Norm {
+        Norm { shape: Shape { n: self.shape.n.next_multiple_of(2), ..self.shape }, splits: 2, ..self }
+    }
+
+    fn statistics(&self) -> Shape {
+        Shape::matrix(self.splits, self.shape.c)
     }
 
     fn vector(&self, space: &mut Workspace, label: &str, value: f32) -> Result<Tensor> {
@@ -44,7 +56,6 @@ impl Norm {
 
     fn train(self) -> Case {
         Case::new("batch_norm_train", self.text(), move |space| {
-            let vector = Shape::matrix(1, self.shape.c);
             let norm = BatchNormTrain {
                 x: space.tensor("x", self.shape)?,
                 gamma: self.vector(space, "gamma", 1.0)?,
@@ -54,8 +65,8 @@ impl Norm {
                 residual: self.residual.then(|| space.tensor("residual", self.shape)).transpose()?,
                 activation: self.activation,
                 y: space.output(self.shape),
-                mean: space.output(vector),
-                inv_std: space.output(vector),
+                mean: space.output(self.statistics()),
+                inv_std: space.output(self.statistics()),
             };
             batch_norm_train(&mut space.recording, &norm);
             Ok(())
@@ -88,8 +99,8 @@ impl Norm {
                 dy: space.tensor("dy", self.shape)?,
                 gamma: self.vector(space, "gamma", 1.0)?,
                 beta: self.vector(space, "beta", 0.0)?,
-                mean: self.vector(space, "mean", 0.0)?,
-                spread: self.vector(space, "spread", 1.0)?,
+                mean: space.constant("mean", self.statistics(), 0.0)?,
+                spread: space.constant("spread", self.statistics(), 1.0)?,
                 activation: self.activation,
                 dx: space.output(self.shape),
                 dresidual: self.residual.then(|| space.output(self.shape)),
@@ -103,14 +114,16 @@ impl Norm {
 }
 
 fn norms(scale: &Scale) -> Vec<Case> {
-    let inner = |shape| Norm { shape, residual: false, activation: Some(Unary::Relu) };
-    let end = |shape| Norm { shape, residual: true, activation: Some(Unary::Relu) };
-    let plain = |shape| Norm { shape, residual: false, activation: None };
+    let relu = |shape, residual| Norm { shape, residual, activation: Some(Unary::Relu), splits: 1 };
+    let (inner, end) = (|shape| relu(shape, false), |shape| relu(shape, true));
+    let plain = |shape| Norm { activation: None, ..inner(shape) };
     let (first, last, head) = (first_stage(scale), last_stage(scale), Shape::matrix(scale.batch.max(2), 512));
     let all = [inner(first), end(first), plain(first), inner(last), inner(head)];
-    let mut cases: Vec<Case> = all.iter().map(|norm| norm.train()).collect();
+    let split = [inner(first).split(), end(first).split(), inner(last).split()];
+    let trained = || all.iter().chain(&split);
+    let mut cases: Vec<Case> = trained().map(|norm| norm.train()).collect();
     cases.extend(all[..2].iter().map(|norm| norm.eval()));
-    cases.extend(all.iter().map(|norm| norm.grad("batch_norm_train_grad", batch_norm_train_grad)));
+    cases.extend(trained().map(|norm| norm.grad("batch_norm_train_grad", batch_norm_train_grad)));
     cases.push(all[1].grad("batch_norm_eval_grad", batch_norm_eval_grad));
     cases
 }
@@ -162,6 +175,13 @@ fn maps(scale: &Scale) -> Vec<Case> {
             let (x, y) = (space.tensor("x", features)?, space.output(features));
             let dropout = Dropout { step, samples, layer: 1, probability: 0.5 };
             elementwise::dropout(&mut space.recording, &dropout, x, y);
+            Ok(())
+        }),
+        Case::new("gather_rows", shape, move |space| {
+            let backwards: Vec<u32> = (0..shape.n as u32).rev().collect();
+            let (x, y) = (space.tensor("x", shape)?, space.output(shape));
+            let rows = space.words("rows", &backwards)?;
+            elementwise::gather_rows(&mut space.recording, x, rows, y);
             Ok(())
         }),
         Case::new("copy_channels", shape, move |space| {
