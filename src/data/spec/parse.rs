@@ -17,9 +17,6 @@ use crate::{Error, Result};
 
 const COMMON_OPTIONS: [&str; 11] = [
     "size",
-    "crop",
-    "short",
-    "filter",
     "unique",
     "shuffle",
     "take",
@@ -27,6 +24,9 @@ const COMMON_OPTIONS: [&str; 11] = [
     "quarter-seed",
     "quarters",
     "subset",
+    "crop",
+    "short",
+    "filter",
 ];
 
 impl FromStr for Spec {
