@@ -58,8 +58,8 @@ impl GpuImages {
         gpu.write(&self.pixels, (slot * words.len() * 4) as u64, &words)
     }
 
-    /// Chooses images for the next submit that are [`packed`] already: `words` holds those called `samples`, in that
-    /// order. Fewer than a batch leave the rest of it as copies of the last one.
+    /// Chooses images for the next submit that are packed already, a word a pixel: `words` holds those called
+    /// `samples`, in that order. Fewer than a batch leave the rest of it as copies of the last one.
     ///
     /// # Errors
     /// No image, more than a batch, or images of another size.
