@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Serialize;
 
+use super::encoder_options::EncoderOptions;
 use super::{Global, interrupt, output, progress};
-use crate::augment::{Recipe, normalization_named};
-use crate::data;
-use crate::experiment::load::{Hints, load_encoder};
+use crate::augment::Recipe;
+use crate::experiment::load::{Answer, load_file, open_for};
 use crate::files::write_parts_atomic;
 use crate::gpu::{Gpu, GpuOptions};
-use crate::nn::{Architecture, Stem};
+use crate::nn::EncoderFile;
 use crate::train::Views;
 use crate::{Error, Result};
 
@@ -19,11 +19,11 @@ use crate::{Error, Result};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   contraleak encode --encoder runs/target/encoder.safetensors --data synthetic-faces:count=100,size=32 --out features.safetensors
-  contraleak encode --encoder resnet18.safetensors --arch resnet18 --data folder:photos#size=224 --views 10 --augment moco-cifar --out views.safetensors
+  contraleak encode --encoder resnet50.pth --data folder:photos#size=224 --views 10 --augment moco-cifar --out views.safetensors
 
 The file holds features, f32 [images, D] or [images, views, D], and index, i64 [images].")]
 pub struct Args {
-    /// Encoder, safetensors
+    /// Encoder: safetensors, .pt or .pth
     #[arg(long, value_name = "FILE")]
     encoder: PathBuf,
     /// Images (see data info --help)
@@ -38,18 +38,8 @@ pub struct Args {
     /// Recipe of the views
     #[arg(long, default_value = "moco-cifar", value_name = "NAME")]
     augment: String,
-    /// How images are normalised for a file that does not say it: cifar10, stl10, imagenet, clip, none, or m,m,m/s,s,s
-    #[arg(long, value_name = "NAME")]
-    normalization: Option<String>,
-    /// Side of the images in pixels [default: what the encoder was trained with, or that of the images]
-    #[arg(long, value_name = "PIXELS")]
-    size: Option<usize>,
-    /// Architecture of a file that does not say it
-    #[arg(long, value_name = "NAME")]
-    arch: Option<String>,
-    /// Stem of a file that does not say it
-    #[arg(long, value_name = "NAME")]
-    stem: Option<String>,
+    #[command(flatten)]
+    encoder_options: EncoderOptions,
     /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -71,20 +61,16 @@ const PART: usize = 256;
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     let start = std::time::Instant::now();
-    let hints = Hints {
-        arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?,
-        stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?,
-        normalization: args.normalization.as_deref().map(normalization_named).transpose()?,
-        size: args.size,
-    };
+    let hints = args.encoder_options.hints()?;
     let named = Recipe::named(&args.augment)?;
     if let Some(folder) = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         output::check_folder(folder)?;
     }
-    let images = data::open_images(&args.data)?;
+    let file = EncoderFile::read(&args.encoder)?;
+    let images = open_for(&args.data, &file, &hints)?;
     let gpu = Gpu::open(&GpuOptions::default())?;
     let side = images.width().max(images.height());
-    let loaded = load_encoder(&gpu, &args.encoder, "encoder", side, &hints)?;
+    let loaded = load_file(&gpu, file, "encoder", side, &hints, Answer::Features)?;
     let size = loaded.encoder.config().size;
     let recipe = if args.views.is_some() { named.sized(size) } else { Recipe::plain(size) };
     let recipe = recipe.normalised(loaded.normalization);

@@ -7,6 +7,7 @@
 //! 2 wrong usage.
 
 mod attack;
+mod audit;
 mod bench;
 mod data;
 mod demo;
@@ -66,6 +67,7 @@ enum Command {
     Encode(encode::Args),
     Probe(probe::Args),
     Attack(attack::Args),
+    Audit(audit::Args),
     Run(run::Args),
     Report(report::Args),
     Bench(bench::Args),
@@ -79,6 +81,7 @@ impl Command {
             Command::Encode(args) => encode::run(args, global),
             Command::Probe(args) => probe::run(args, global),
             Command::Attack(args) => attack::run(args, global),
+            Command::Audit(args) => audit::run(args, global),
             Command::Device(args) => device::run(args, global),
             Command::Data(args) => data::run(args, global),
             Command::Run(args) => run::run(args, global),

@@ -76,10 +76,10 @@ pub struct Args {
     /// Reproduce the artefacts of published code: contrastive-leaks
     #[arg(long, value_name = "NAME")]
     compat: Option<String>,
-    /// Encoder: resnet18 or resnet50 [default: resnet18; resnet50 with moco-v1 and -v2]
+    /// Encoder: resnet18, resnet34, resnet50, resnet101, mobilenet_v2, vgg11_bn, … [default: resnet18; resnet50 with moco-v1 and -v2]
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// First layers: cifar (3x3, for small images) or imagenet (7x7 and pooling) [default: cifar; imagenet with cl presets, moco-v1 and -v2]
+    /// First layers of a ResNet: cifar (3x3, for small images) or imagenet (7x7 and pooling) [default: cifar; imagenet with cl presets, moco-v1 and -v2]
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
     /// Channels of the first stage (64 in the papers) [default: 64; 16 with ci-tiny]
@@ -267,12 +267,8 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
     }
     let emi = preset == "emi-simclr";
     let size = args.size.unwrap_or(set.width.max(set.height));
-    let encoder = EncoderConfig {
-        arch: args.arch.as_deref().unwrap_or("resnet18").parse::<Architecture>()?,
-        stem: args.stem.as_deref().unwrap_or(if emi { "cifar" } else { "imagenet" }).parse::<Stem>()?,
-        width: args.width.unwrap_or(64),
-        size,
-    };
+    let stem = if emi { Stem::Cifar } else { Stem::Imagenet };
+    let encoder = encoder(args, Architecture::Resnet18, stem, 64, size)?;
     let batch = args.batch.unwrap_or(if emi { 64 } else { 512 });
     let epochs = args.epochs.unwrap_or(EPOCHS);
     let named = match (&args.augment, preset) {
@@ -326,6 +322,17 @@ fn training(args: &Args, set: &ImageSet) -> Result<Training> {
     }
     config.talos = args.talos.map(|lambda| talos(args, lambda, compat, set)).transpose()?;
     Ok(config.into())
+}
+
+/// The encoder that was named. `stem` and `width` are the preset's for ResNets; other architectures have their own.
+fn encoder(args: &Args, arch: Architecture, stem: Stem, width: usize, size: usize) -> Result<EncoderConfig> {
+    let arch = args.arch.as_deref().map(str::parse::<Architecture>).transpose()?.unwrap_or(arch);
+    let (stem, width) = match arch.is_resnet() {
+        true => (stem, width),
+        false => (Stem::Own, arch.usual_width()),
+    };
+    let stem = args.stem.as_deref().map(str::parse::<Stem>).transpose()?.unwrap_or(stem);
+    Ok(EncoderConfig { arch, stem, width: args.width.unwrap_or(width), size })
 }
 
 fn talos(args: &Args, lambda: f32, compat: bool, set: &ImageSet) -> Result<TalosConfig> {

@@ -76,8 +76,12 @@ pub fn open_spec(spec: &Spec) -> Result<ImageSet> {
 /// As [`open`], but a file that cannot be decoded is found when it is read, unless `skip-bad` or `unique` decode
 /// every file at once.
 pub fn open_images(spec: &str) -> Result<Box<dyn Images>> {
-    let spec: Spec = spec.parse()?;
-    let drawn = Selection::of(&spec);
+    open_images_of(&spec.parse()?)
+}
+
+/// [`open_images`] of a parsed SPEC.
+pub fn open_images_of(spec: &Spec) -> Result<Box<dyn Images>> {
+    let drawn = Selection::of(spec);
     let first = if spec.unique { Selection::default() } else { drawn };
     match find(&spec.source, &first, spec.fit)? {
         Found::Files(files) => Ok(Box::new(files.open(&drawn, spec.fit, spec.unique)?)),

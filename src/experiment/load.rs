@@ -2,6 +2,8 @@
 
 use super::report::EncoderSummary;
 use crate::augment::{Constants, normalization_named};
+use crate::data::resize::{Filter, Fit};
+use crate::data::{self, Images, Spec};
 use crate::gpu::Gpu;
 use crate::nn::recognize::{Preparation, Recognition};
 use crate::nn::{Architecture, EncoderFile, HeadKind, Stem};
@@ -75,7 +77,22 @@ pub fn load(
     hints: &Hints,
     answer: Answer,
 ) -> Result<Loaded> {
-    let file = EncoderFile::read(path)?;
+    load_file(gpu, EncoderFile::read(path)?, role, side, hints, answer)
+}
+
+/// [`load`] of a file that was read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(
+    gpu: &Gpu,
+    file: EncoderFile,
+    role: &str,
+    side: usize,
+    hints: &Hints,
+    answer: Answer,
+) -> Result<Loaded> {
+    let path = &file.path;
     let told = file.metadata.as_ref();
     let found = match told {
         Some(_) => None,
@@ -190,6 +207,75 @@ fn method(run: &serde_json::Value) -> String {
         (None, Some(_)) => "supervised".into(),
         (None, None) if run.pointer("/training/moco").is_some() => "MoCo".into(),
         (None, None) => "SimCLR".into(),
+    }
+}
+
+/// How images come to size for an encoder that another program wrote, as its own code does it: the short side made
+/// somewhat larger than the input, bilinear, and the middle cut out; for CLIP bicubic and of the input's size.
+fn usual_fit(file: &EncoderFile, hints: &Hints) -> Result<Option<(Fit, bool)>> {
+    if file.metadata.is_some() {
+        return Ok(None);
+    }
+    let found = Recognition::of(&file.state, &file.path.display().to_string())?;
+    Ok(found.map(|found| {
+        let side = hints.size.unwrap_or(found.preparation(file.recognized.as_ref()).size);
+        match (found.architecture.is_clip(), side) {
+            (true, side) => (Fit::Crop { side, short: side, filter: Filter::Bicubic }, true),
+            (false, side @ ..=96) => (Fit::Stretch(side), false),
+            (false, side) => (Fit::Crop { side, short: side * 8 / 7, filter: Filter::Bilinear }, false),
+        }
+    }))
+}
+
+/// A data SPEC with the encoder's own preparation where it names none: for CLIP always, because its input has one size; for
+/// others where the images are of several sizes.
+///
+/// # Errors
+/// A SPEC that is not understood; images that cannot be read.
+pub fn fitted_spec(spec: &str, file: &EncoderFile, hints: &Hints) -> Result<Spec> {
+    let given: Spec = spec.parse()?;
+    let Some((fit, always)) = usual_fit(file, hints)?.filter(|_| given.fit == Fit::AsIs) else {
+        return Ok(given);
+    };
+    let fitted = Spec { fit, ..given.clone() };
+    if always {
+        tracing::info!("{spec}: images are prepared as CLIP does ({})", fit_in_words(fit));
+        return Ok(fitted);
+    }
+    match data::open_images_of(&given) {
+        Ok(_) => Ok(given),
+        Err(problem) => match data::open_images_of(&fitted) {
+            Ok(_) => {
+                tracing::info!(
+                    "{spec}: images of several sizes are prepared as is usual for such encoders ({})",
+                    fit_in_words(fit)
+                );
+                Ok(fitted)
+            }
+            // Then size was not what was wrong.
+            Err(_) => Err(problem),
+        },
+    }
+}
+
+/// The images of a data SPEC, prepared for the encoder ([`fitted_spec`]).
+///
+/// # Errors
+/// As [`fitted_spec`].
+pub fn open_for(spec: &str, file: &EncoderFile, hints: &Hints) -> Result<Box<dyn Images>> {
+    data::open_images_of(&fitted_spec(spec, file, hints)?)
+}
+
+/// As a SPEC says it.
+fn fit_in_words(fit: Fit) -> String {
+    match fit {
+        Fit::AsIs => "as they are".into(),
+        Fit::Stretch(side) => format!("size={side}"),
+        Fit::Crop { side, short, filter: Filter::Bicubic } if side == short => format!("crop={side}"),
+        Fit::Crop { side, short, filter: Filter::Bicubic } => format!("crop={side},short={short}"),
+        Fit::Crop { side, short, filter: Filter::Bilinear } => {
+            format!("crop={side},short={short},filter=bilinear")
+        }
     }
 }
 

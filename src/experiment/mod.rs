@@ -1,6 +1,7 @@
 //! Whole experiments: from data and encoders to results and a report.
 
 pub mod attribute;
+pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod encodermi;

@@ -9,7 +9,7 @@ use crate::augment::Recipe;
 use crate::gpu::{Program, Recording};
 use crate::graph::ops::{NtXent, TakeRows};
 use crate::graph::{Graph, Value};
-use crate::nn::{HeadKind, Mode, Tracer};
+use crate::nn::{Architecture, HeadKind, Mode, Tracer};
 use crate::optim::{Optimizer, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ impl SimclrConfig {
         }
     }
 
-    /// The presets `cl-stage0` and `cl-stage1` (He & Zhang): NT-Xent with τ = 0.07, head `simclr-cl-resnet`, joint batch norm, Adam with
+    /// The presets `cl-stage0` and `cl-stage1` (He & Zhang): NT-Xent with τ = 0.07, head `simclr-cl-resnet` (`simclr-cl-mobilenet` on MobileNetV2), joint batch norm, Adam with
     /// 3e-4 and weight decay 1e-4; the rate falls by `cosine-delayed`, or with `compat` by `cosine-batches` as released.
     pub fn cl_stage(
         encoder: EncoderConfig,
@@ -85,7 +85,10 @@ impl SimclrConfig {
         let schedule = if compat { Schedule::CosineBatches } else { Schedule::CosineDelayed };
         SimclrConfig {
             temperature: 0.07,
-            head: HeadKind::SimclrClResnet,
+            head: match encoder.arch {
+                Architecture::MobilenetV2 => HeadKind::SimclrClMobilenet,
+                _ => HeadKind::SimclrClResnet,
+            },
             batch_norm: BatchNormScope::Joint,
             learning_rate: 3e-4,
             schedule: schedule.to_string(),

@@ -37,7 +37,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 }
 
 /// What was typed, for the report.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let quote = |word: String| {
         let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,".contains(c));
         if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }

@@ -84,12 +84,7 @@ pub(super) fn training(args: &Args, set: &ImageSet) -> Result<Training> {
     }
     let preset = preset(args.preset.as_deref().unwrap_or("emi-moco"))?;
     let size = args.size.or(preset.size).unwrap_or(set.width.max(set.height));
-    let encoder = EncoderConfig {
-        arch: args.arch.as_deref().map(str::parse::<Architecture>).transpose()?.unwrap_or(preset.arch),
-        stem: args.stem.as_deref().map(str::parse::<Stem>).transpose()?.unwrap_or(preset.stem),
-        width: args.width.unwrap_or(preset.width),
-        size,
-    };
+    let encoder = super::encoder(args, preset.arch, preset.stem, preset.width, size)?;
     let normalization = set.normalization();
     let recipe = Recipe::named(args.augment.as_deref().unwrap_or(preset.recipe))?
         .sized(size)

@@ -5,7 +5,7 @@ mod judge;
 mod sets;
 
 pub use about::{adapter, summary};
-pub use sets::Sets;
+pub use sets::{ROLES, Sets, disjoint};
 
 use super::kept_features::{Keep, Measured, similarities};
 use super::report::{

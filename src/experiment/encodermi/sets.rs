@@ -1,6 +1,6 @@
 //! The four image sets of an audit, made disjoint by pixels.
 
-use crate::data::ImageSet;
+use crate::data::{ImageSet, Images};
 use crate::experiment::report::{DataPart, DataSummary};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -16,7 +16,46 @@ pub struct Sets {
 }
 
 /// Names of the sets, in the order in which duplicates are looked for.
-const ROLES: [&str; 4] = ["members", "non-members", "shadow members", "shadow non-members"];
+pub const ROLES: [&str; 4] = ["members", "non-members", "shadow members", "shadow non-members"];
+
+/// Of sets with the hash of each image's pixels, in the order of [`ROLES`]: the images of each that no earlier set has,
+/// and how many were removed. An image that stands twice in one set stays.
+///
+/// # Errors
+/// An image that stands in two sets under one name: the sets overlap, which is a mistake and not a duplicate. A set of
+/// which nothing is left.
+pub fn disjoint(sets: &[(&dyn Images, &[[u8; 32]])]) -> Result<(Vec<Vec<usize>>, u64)> {
+    let mut seen: BTreeMap<[u8; 32], (usize, Vec<&str>)> = BTreeMap::new();
+    let (mut kept, mut removed) = (Vec::new(), 0);
+    for (role, (set, hashes)) in sets.iter().enumerate() {
+        let mut here = Vec::new();
+        for (index, hash) in hashes.iter().enumerate() {
+            let id = set.id(index);
+            match seen.get_mut(hash) {
+                Some((other, ids)) if *other != role && ids.contains(&id) => {
+                    return Err(Error::usage(format!(
+                        "{} and {} overlap: both hold {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000",
+                        ROLES[*other], ROLES[role]
+                    )));
+                }
+                Some((other, _)) if *other != role => removed += 1,
+                Some((_, ids)) => {
+                    ids.push(id);
+                    here.push(index);
+                }
+                None => {
+                    seen.insert(*hash, (role, vec![id]));
+                    here.push(index);
+                }
+            }
+        }
+        if here.is_empty() {
+            return Err(Error::usage(format!("{}: no image is left after removing duplicates", ROLES[role])));
+        }
+        kept.push(here);
+    }
+    Ok((kept, removed))
+}
 
 impl Sets {
     /// Makes the sets disjoint: an image whose pixels an earlier set has is removed and counted.
@@ -26,45 +65,20 @@ impl Sets {
     /// Sets that are empty, or of different image sizes.
     pub fn new(sets: [ImageSet; 4]) -> Result<Sets> {
         let size = (sets[0].width, sets[0].height);
-        let mut seen: BTreeMap<[u8; 32], (usize, Vec<String>)> = BTreeMap::new();
-        let (mut kept, mut removed) = (Vec::new(), 0);
-        for (role, set) in sets.into_iter().enumerate() {
+        for (role, set) in ROLES.iter().zip(&sets) {
             if (set.width, set.height) != size {
                 return Err(Error::usage(format!(
-                    "{}: expected images of {}x{} like the members, found {}x{}; add #size=S to make them equal",
-                    ROLES[role], size.0, size.1, set.width, set.height
+                    "{role}: expected images of {}x{} like the members, found {}x{}; add #size=S to make them equal",
+                    size.0, size.1, set.width, set.height
                 )));
             }
-            let hashes = set.pixel_hashes();
-            let mut here = Vec::new();
-            for (index, hash) in hashes.into_iter().enumerate() {
-                let id = &set.ids[index];
-                match seen.get_mut(&hash) {
-                    Some((other, ids)) if *other != role && ids.contains(id) => {
-                        return Err(Error::usage(format!(
-                            "{} and {} overlap: both hold {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000",
-                            ROLES[*other], ROLES[role]
-                        )));
-                    }
-                    Some((other, _)) if *other != role => removed += 1,
-                    Some((_, ids)) => {
-                        ids.push(id.clone());
-                        here.push(index);
-                    }
-                    None => {
-                        seen.insert(hash, (role, vec![id.clone()]));
-                        here.push(index);
-                    }
-                }
-            }
-            if here.is_empty() {
-                return Err(Error::usage(format!(
-                    "{}: no image is left after removing duplicates",
-                    ROLES[role]
-                )));
-            }
-            kept.push(set.subset(&here)?);
         }
+        let hashes = sets.each_ref().map(ImageSet::pixel_hashes);
+        let hashed: Vec<(&dyn Images, &[[u8; 32]])> =
+            sets.iter().zip(&hashes).map(|(set, hashes)| (set as &dyn Images, &hashes[..])).collect();
+        let (left, removed) = disjoint(&hashed)?;
+        let kept: Vec<ImageSet> =
+            sets.iter().zip(left).map(|(set, left)| set.subset(&left)).collect::<Result<_>>()?;
         let [members, non_members, shadow_members, shadow_non_members] =
             <[ImageSet; 4]>::try_from(kept).map_err(|_| Error::shape("sets: expected four"))?;
         Ok(Sets { members, non_members, shadow_members, shadow_non_members, duplicates_removed: removed })

@@ -1,6 +1,7 @@
 //! The page: one self-contained file, no script, nothing loaded from elsewhere.
 
 use super::format::{count, escape, percent};
+use super::html_attribute::attribute as attribute_table;
 use super::html_parts as parts;
 use super::images::is_inline_image;
 use super::schema::{Citation, Results, SampleImage};
@@ -19,6 +20,7 @@ pub fn render_html(results: &Results) -> String {
         histograms(results),
         losses(results),
         samples(results),
+        attribute(results),
         privacy(results),
         making(results),
         assumptions(results),
@@ -257,6 +259,16 @@ fn samples(results: &Results) -> String {
     }
     body += "<p class=\"soft\">Bold is the truth. Extremes are shown on purpose; they are not typical images.</p>";
     section("samples", "The most and least suspicious images", &body)
+}
+
+fn attribute(results: &Results) -> String {
+    results.attribute.as_ref().map_or(String::new(), |finding| {
+        section(
+            "attribute",
+            "Can a sensitive attribute be read from the features?",
+            &attribute_table(finding),
+        )
+    })
 }
 
 fn privacy(results: &Results) -> String {

@@ -10,6 +10,7 @@
 // The page of other experiments is made of the same parts.
 pub(in crate::experiment) mod format;
 pub(in crate::experiment) mod html;
+mod html_attribute;
 pub(in crate::experiment) mod html_parts;
 mod images;
 mod schema;

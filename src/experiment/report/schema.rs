@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::attack::attribute::AttributeFinding;
+
 use super::verdict::{Verdict, judge};
 use crate::metrics::accountant::DpStatement;
 use crate::metrics::epsilon::EpsilonBound;
@@ -71,6 +73,12 @@ pub struct Results {
     pub stages: Vec<Stage>,
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Sentences that the verdict needs beside it.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Attribute inference on the same encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<AttributeFinding>,
     #[serde(default)]
     pub histograms: Vec<HistogramFigure>,
     #[serde(default)]
@@ -107,6 +115,8 @@ impl Results {
             wall_time_s: 0.0,
             stages: Vec::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
+            attribute: None,
             histograms: Vec::new(),
             samples: Vec::new(),
         }
@@ -126,6 +136,7 @@ impl Results {
             }
         }
         self.verdict = judge(&self.attacks, &self.controls);
+        self.verdict.details.extend(self.notes.iter().cloned());
     }
 
     fn derived_warnings(&self) -> Vec<String> {

@@ -1,0 +1,250 @@
+//! The auditor's job: an encoder that somebody else trained, images known to be in and out of its training data, one report.
+//!
+//! Images are looked at once (duplicates, what they tell without any model), then the encoder is asked about views of
+//! each, in chunks that are kept in the folder, so that the same audit goes on where it was interrupted.
+
+mod attribute;
+mod images;
+mod shadow;
+
+pub use images::AuditImages;
+pub use shadow::ShadowTraining;
+
+use super::encodermi::{Audit, Finding, Knowledge, Side};
+use super::load::{Answer, Hints, Loaded, load_file};
+use super::report::{Assumption, Stage};
+use super::tell::Tell;
+use crate::attack::blind::{self, BlindSettings};
+use crate::attack::encodermi::{CrossFit, Settings, Variant};
+use crate::augment::Recipe;
+use crate::gpu::Gpu;
+use crate::nn::EncoderFile;
+use crate::{Error, Result};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Where the auditor's inference classifiers come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Auditor {
+    /// No other encoder: members and non-members judge one another by cross-fitting.
+    Alone(CrossFit),
+    /// An encoder of the auditor's own with its images.
+    Shadow { encoder: PathBuf, members: String, non_members: String },
+    /// Images of which one half trains a shadow encoder.
+    ShadowData { data: String, training: ShadowTraining },
+}
+
+/// What is audited, and how.
+#[derive(Clone, Debug)]
+pub struct AuditOptions {
+    pub encoder: PathBuf,
+    pub hints: Hints,
+    /// Data SPECs of images that the encoder was and was not trained on.
+    pub members: String,
+    pub non_members: String,
+    pub auditor: Auditor,
+    pub variants: Vec<Variant>,
+    pub settings: Settings,
+    /// Name of the views' recipe; by default `clip-query` for CLIP and `moco-cifar` for all others.
+    pub augment: Option<String>,
+    pub shuffles: u32,
+    pub control_images: usize,
+    /// Whether the images' attribute is inferred from features too.
+    pub attribute: bool,
+    pub blind: BlindSettings,
+    pub seed: u64,
+    /// Folder of the report, and of what is kept for an interrupted audit to go on.
+    pub out: PathBuf,
+}
+
+/// Folder of kept measurements in that of the report.
+const KEPT: &str = "measured";
+
+/// Runs the audit. The finding is not written yet.
+///
+/// # Errors
+/// Files and SPECs that cannot be read, by name; sets that overlap; [`Error::Interrupted`] when `tell` says so, after
+/// which the same audit goes on.
+pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<Finding> {
+    let start = Instant::now();
+    tell.stage(&format!("reading {}", options.encoder.display()));
+    let file = EncoderFile::read(&options.encoder)?;
+    let specs = match &options.auditor {
+        Auditor::Shadow { members, non_members, .. } => vec![members, non_members],
+        Auditor::Alone(_) | Auditor::ShadowData { .. } => Vec::new(),
+    };
+    let audited = [&options.members, &options.non_members];
+    let all = audited.into_iter().chain(specs).map(String::as_str).collect::<Vec<_>>();
+    let (shadow_set, extra) = match &options.auditor {
+        Auditor::ShadowData { data, .. } => {
+            tell.stage(&format!("reading {data}"));
+            let halves = shadow::halves(data, &file, &options.hints, options.seed)?;
+            (Some(halves.0), vec![Box::new(halves.1) as Box<dyn crate::data::Images>])
+        }
+        _ => (None, Vec::new()),
+    };
+    let trained_on = shadow_set.as_ref().map(|set| Box::new(set.clone()) as Box<dyn crate::data::Images>);
+    let given =
+        AuditImages::open(&all, &file, &options.hints, trained_on.into_iter().chain(extra).collect())?;
+    let surveyed = given.survey(&mut |what| {
+        tell.progress(0, 0, what);
+        tell.stop()
+    })?;
+    let side = given.side();
+    let loaded = load_file(gpu, file, "target", side, &options.hints, Answer::Features)?;
+    let looked = start.elapsed().as_secs_f64();
+
+    let shadow = match &options.auditor {
+        Auditor::Alone(_) => None,
+        Auditor::Shadow { encoder, .. } => {
+            let file = EncoderFile::read(encoder)?;
+            Some(load_file(gpu, file, "shadow", side, &options.hints, Answer::Features)?)
+        }
+        Auditor::ShadowData { data, training } => {
+            let set = shadow_set.as_ref().ok_or_else(|| Error::shape("audit: no shadow images"))?;
+            Some(training.train(gpu, &loaded, data, set, options, tell)?)
+        }
+    };
+    if shadow.as_ref().is_some_and(|shadow| shadow.sha256() == loaded.sha256()) {
+        return Err(Error::usage(format!(
+            "{} is given as its own shadow; the shadow is an encoder of yours, trained on other images",
+            options.encoder.display()
+        )));
+    }
+    let trained = start.elapsed().as_secs_f64() - looked;
+
+    let recipe = |loaded: &Loaded| recipe(options.augment.as_deref(), loaded);
+    let recipes = [recipe(&loaded)?, shadow.as_ref().map_or_else(|| recipe(&loaded), recipe)?];
+    let chosen = given.chosen(&surveyed)?;
+    let kept = options.out.join(KEPT);
+    let of = |loaded: &'_ Loaded| loaded.sha256().to_string();
+    let hashes = [of(&loaded), shadow.as_ref().map_or(String::new(), of)];
+    let mut audit = Audit {
+        target: Side {
+            encoder: &loaded.encoder,
+            sha256: &hashes[0],
+            recipe: &recipes[0],
+            members: &chosen[0],
+            non_members: &chosen[1],
+        },
+        knowledge: Knowledge::CrossFit(CrossFit::default()),
+        variants: options.variants.clone(),
+        settings: options.settings,
+        shuffles: options.shuffles,
+        control_images: options.control_images,
+        keep: Some(&kept),
+        seed: options.seed,
+    };
+    match (&options.auditor, &shadow) {
+        (Auditor::Alone(how), _) => audit.knowledge = Knowledge::CrossFit(*how),
+        (_, Some(shadow)) => {
+            audit.knowledge = Knowledge::Shadow(Side {
+                encoder: &shadow.encoder,
+                sha256: &hashes[1],
+                recipe: &recipes[1],
+                members: &chosen[2],
+                non_members: &chosen[3],
+            });
+        }
+        (_, None) => return Err(Error::shape("audit: the shadow encoder is missing")),
+    }
+    tell.stage("asking the encoder about views of each image");
+    let title = format!("Audit of {}", options.encoder.display());
+    let mut finding = audit.run(gpu, &title, &mut |what| {
+        tell.progress(0, 0, what);
+        tell.stop()
+    })?;
+    let results = &mut finding.results;
+    results.stages.insert(
+        0,
+        Stage {
+            name: "looking at every image: duplicates, what it tells without a model".into(),
+            seconds: looked,
+        },
+    );
+    if trained > 1.0 {
+        results.stages.insert(1, Stage { name: "training the shadow encoder".into(), seconds: trained });
+    }
+
+    tell.stage("control: a classifier that sees only the images");
+    let clock = Instant::now();
+    let [members, non_members] = surveyed.described()?;
+    results
+        .controls
+        .push(blind::cross_validate(gpu, &members, &non_members, &options.blind, options.seed)?.control);
+    results.stages.push(Stage { name: "blind control".into(), seconds: clock.elapsed().as_secs_f64() });
+    if options.attribute {
+        tell.stage("attribute inference");
+        let clock = Instant::now();
+        results.attribute = Some(attribute::infer(gpu, &loaded, &chosen, &kept, options.seed, tell)?);
+        results
+            .stages
+            .push(Stage { name: "attribute inference".into(), seconds: clock.elapsed().as_secs_f64() });
+    }
+
+    results.data = given.summary(&surveyed, &chosen);
+    results.encoder = loaded.summary.clone();
+    results.other_encoders = shadow.iter().map(|shadow| shadow.summary.clone()).collect();
+    results.warnings.extend(given.notes());
+    if loaded.data_hash.as_ref().is_some_and(|said| *said != surveyed.content_hash(0)) {
+        results.warnings.push(
+            "The encoder's file says that it was trained on other images than --members names: membership labels may be wrong.".into(),
+        );
+    }
+    describe(results, options, &loaded);
+    results.wall_time_s = start.elapsed().as_secs_f64();
+    Ok(finding)
+}
+
+/// How views are made for an encoder: its own size and normalisation.
+fn recipe(name: Option<&str>, loaded: &Loaded) -> Result<Recipe> {
+    let config = loaded.encoder.config();
+    let usual = if config.arch.is_clip() { "clip-query" } else { "moco-cifar" };
+    let recipe = Recipe::named(name.unwrap_or(usual))?;
+    if recipe.crop.is_none() {
+        return Err(Error::usage(format!(
+            "{}: its views are all alike; choose a random recipe such as moco-cifar",
+            name.unwrap_or(usual)
+        )));
+    }
+    Ok(recipe.sized(config.size).normalised(loaded.normalization))
+}
+
+/// What the numbers rest on, for specialists, and what they do not say, for everybody.
+fn describe(results: &mut super::report::Results, options: &AuditOptions, loaded: &Loaded) {
+    let assume = |what: &str, value: String, certainty: &str| Assumption {
+        what: what.into(),
+        value,
+        certainty: certainty.into(),
+    };
+    for sentence in &loaded.conclusions {
+        results.assumptions.push(assume("Encoder file", sentence.clone(), "concluded from names and shapes"));
+    }
+    let (how, note) = match &options.auditor {
+        Auditor::Alone(CrossFit { folds, training_images }) => (
+            format!(
+                "cross-fitting: {folds} parts, each judged by classifiers trained on at most {training_images} members and as many non-members of the others"
+            ),
+            Some(
+                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows.",
+            ),
+        ),
+        Auditor::Shadow { encoder, .. } => {
+            (format!("trained on the shadow encoder {}", encoder.display()), None)
+        }
+        Auditor::ShadowData { data, training } => {
+            (format!("trained on a shadow encoder: {training} on one half of {data}"), None)
+        }
+    };
+    results.assumptions.push(assume("Inference classifiers", how, "chosen"));
+    results.notes.extend(note.map(String::from));
+    if let Some(config) = results.config.as_object_mut() {
+        config.insert("attack".into(), json!("audit"));
+        config.insert(
+            "inputs".into(),
+            json!({ "encoder": options.encoder, "members": options.members, "non_members": options.non_members }),
+        );
+        config.insert("control_images".into(), json!(options.control_images.min(usize::MAX / 2)));
+    }
+}
