@@ -2,7 +2,8 @@
 // bindings 0: x NC4HW4, 1: w [tap][c4], 2: y NC4HW4. Tap t of the sum is tap tap_first + t·tap_step of w: with stride 1,
 // the taps backwards and p = k − 1 − padding this is the gradient to the input, with dy for x and dx for y.
 // Grid: one invocation for a tile of ROWS x COLUMNS outputs. Weights stay in registers, a row of x is read once for all
-// outputs of the tile that need it, and no variable lives across a loop, as there is none.
+// outputs of the tile that need it, and no variable lives across a loop, as there is none. `#for here` is one turn or none:
+// the outputs that row r belongs to.
 // Roofline: memory, 8 bytes an element beside the tile's borders, which hit the cache.
 // With TEXTURES the operands are textures of the software class (common/texel).
 #import common/grid
@@ -80,13 +81,13 @@ fn depthwise_conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     let x_${r}_${q} = load_x(row_${r} + column_${q});
 #end
 #for j in 0..ROWS
-#if r >= j * STRIDE && r < j * STRIDE + KERNEL
+#for here in 0..r >= j * STRIDE && r < j * STRIDE + KERNEL
 #for k in 0..COLUMNS
 #for kw in 0..KERNEL
     acc_${j}_${k} = fma(x_${r}_${k * STRIDE + kw}, w_${(r - j * STRIDE) * KERNEL + kw}, acc_${j}_${k});
 #end
 #end
-#endif
+#end
 #end
 #end
     let to = (plane * params.out_h + oh) * params.out_w + ow;

@@ -2,7 +2,8 @@
 // divisions are exact and inside dy.
 // bindings 0: dy NC4HW4, 1: w [tap][c4], 2: dx NC4HW4. Grid: one invocation for a tile of ROWS x COLUMNS inputs, both
 // multiples of the stride: with PHASE = p mod s it is known beforehand which taps meet which inputs of a tile. A texel of
-// dy is read once a tile. Roofline: memory, 8 bytes an element beside the tile's borders, which hit the cache.
+// dy is read once a tile. `#for here` and `#for there` are one turn or none: the taps between one texel and another.
+// Roofline: memory, 8 bytes an element beside the tile's borders, which hit the cache.
 // With TEXTURES the operands are textures of the software class (common/texel).
 #import common/grid
 #import common/texel
@@ -81,17 +82,17 @@ fn depthwise_conv2d_grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin
 #end
 #for i in 0..ROWS
 #for kh in 0..KERNEL
-#if r * STRIDE + kh == i + HALO * STRIDE + PHASE
+#for here in 0..r * STRIDE + kh == i + HALO * STRIDE + PHASE
 #for q in 0..HALO + (COLUMNS - 1 + PHASE) / STRIDE + 1
 #for k in 0..COLUMNS
 #for kw in 0..KERNEL
-#if q * STRIDE + kw == k + HALO * STRIDE + PHASE
+#for there in 0..q * STRIDE + kw == k + HALO * STRIDE + PHASE
     acc_${i}_${k} = fma(dy_${r}_${q}, w_${kh * KERNEL + kw}, acc_${i}_${k});
-#endif
 #end
 #end
 #end
-#endif
+#end
+#end
 #end
 #end
 #end

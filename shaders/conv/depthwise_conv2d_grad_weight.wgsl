@@ -1,7 +1,8 @@
 // dw[c, kh, kw] = Σ over n, oh, ow of x[n, c, oh·s + kh − p, ow·s + kw − p] · dy[n, c, oh, ow], one part of the pixels.
 // bindings 0: x NC4HW4, 1: dy NC4HW4, 2: parts, each [tap][c4]. The pixels of dy are cut into tiles of ROWS x COLUMNS;
 // part p takes the tiles p, p + parts, p + 2·parts, … Grid: one invocation for each part of one channel group; it keeps
-// the sums of all taps in registers and reads a texel once a tile.
+// the sums of all taps in registers and reads a texel once a tile. `#for here` is one turn or none: the rows of dy that
+// row r of x meets.
 // Roofline: memory, x and dy once beside the tiles' borders, which hit the cache.
 // With TEXTURES the operands are textures of the software class (common/texel).
 #import common/grid
@@ -92,13 +93,13 @@ fn depthwise_conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builti
         let x_${r}_${q} = load_x(row_${r} + column_${q});
 #end
 #for j in 0..ROWS
-#if r >= j * STRIDE && r < j * STRIDE + KERNEL
+#for here in 0..r >= j * STRIDE && r < j * STRIDE + KERNEL
 #for kw in 0..KERNEL
 #for k in 0..COLUMNS
         acc_${(r - j * STRIDE) * KERNEL + kw} = fma(dy_${j}_${k}, x_${r}_${k * STRIDE + kw}, acc_${(r - j * STRIDE) * KERNEL + kw});
 #end
 #end
-#endif
+#end
 #end
 #end
         tile_w += params.step_w;
