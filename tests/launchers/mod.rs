@@ -245,7 +245,7 @@ fn convolutions(r: &mut Recording) {
 }
 
 fn depthwise_convolutions(r: &mut Recording) {
-    // The gradient to the weights is unrolled over a kernel's columns; these are the kernels of the networks and one more.
+    // Every direction is unrolled over a kernel's taps; these are the kernels of the networks and two more.
     for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (7, 2)] {
         let conv = Conv2d::new(Shape::new(2, 10, 9, 11), 10, kernel, stride, kernel / 2).expect("fits");
         let shape = DepthwiseShape { channels: 10, kernel };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct CrossFit {
     /// Parts of each group. A part is judged by a classifier trained on the others.
     pub folds: usize,
-    /// Members, and as many non-members, that a classifier is trained on, at most.
+    /// Members, and as many non-members, that a classifier is trained on, at most. Both groups always weigh the same.
     pub training_images: usize,
 }
 
@@ -38,11 +38,26 @@ pub struct CrossFitted {
 }
 
 impl CrossFit {
+    /// # Errors
+    /// [`Error::Usage`]: fewer than 2 folds, no image to learn from, fewer members or non-members than folds.
+    pub fn check(&self, members: usize, non_members: usize) -> Result<()> {
+        let enough = members.min(non_members) >= self.folds;
+        if self.folds >= 2 && self.training_images > 0 && enough {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "cross-fitting: expected at least 2 folds and as many members and non-members as folds, found {} folds, {members} members and {non_members} non-members",
+            self.folds
+        )))
+    }
+
     /// Judges every image. With `shuffled`, the number of a permutation, classifiers are trained on permuted labels: the
-    /// control that has to find nothing.
+    /// control that has to find nothing. `stop` is asked before each fold.
     ///
     /// # Errors
-    /// Fewer than 2 folds, or fewer members or non-members than folds; see [`Inferrer::train_on`].
+    /// Fewer than 2 folds, or fewer members or non-members than folds; see [`Inferrer::train_on`];
+    /// [`Error::Interrupted`] when `stop` says so.
+    #[allow(clippy::too_many_arguments)] // Two of them, gpu and stop, are about the machine and not about the judgement.
     pub fn judge(
         &self,
         gpu: &Gpu,
@@ -51,14 +66,10 @@ impl CrossFit {
         [members, non_members]: [&MembershipFeatures; 2],
         seed: u64,
         shuffled: Option<u32>,
+        stop: &mut dyn FnMut(usize) -> bool,
     ) -> Result<CrossFitted> {
         let (p, n, pairs) = (members.images(), non_members.images(), members.pairs);
-        if self.folds < 2 || self.training_images == 0 || p < self.folds || n < self.folds {
-            return Err(Error::usage(format!(
-                "cross-fitting: expected at least 2 folds and as many members and non-members as folds, found {} folds, {p} members and {n} non-members",
-                self.folds
-            )));
-        }
+        self.check(p, n)?;
         let row = |i: usize| match i.checked_sub(p) {
             None => &members.sorted[i * pairs..(i + 1) * pairs],
             Some(i) => &non_members.sorted[i * pairs..(i + 1) * pairs],
@@ -77,9 +88,14 @@ impl CrossFit {
         let mut decisions = vec![false; p + n];
         let (mut thresholds, mut accuracy) = (Vec::new(), 0.0);
         for held_out in 0..self.folds {
-            let of = |label: bool| order.iter().copied().filter(move |&i| (i < p) == label);
-            let take = |label| of(label).filter(|&i| fold[i] != held_out).take(self.training_images);
-            let training: Vec<usize> = take(true).chain(take(false)).collect();
+            if stop(held_out) {
+                return Err(Error::Interrupted("stopped; no results were written".into()));
+            }
+            let of = |label: bool| {
+                order.iter().copied().filter(move |&i| (i < p) == label).filter(|&i| fold[i] != held_out)
+            };
+            let each = of(true).count().min(of(false).count()).min(self.training_images);
+            let training: Vec<usize> = of(true).take(each).chain(of(false).take(each)).collect();
             let rows: Vec<f32> = training.iter().flat_map(|&i| row(i)).copied().collect();
             let truth: Vec<u32> = training.iter().map(|&i| u32::from(labels[i])).collect();
             let seed = seed.wrapping_add(held_out as u64);

@@ -28,7 +28,12 @@ pub(super) struct Judged {
 impl Judge<'_> {
     /// Judges the images of each of `encoders`: by one classifier trained on the shadow encoder, or in cross-fitting by
     /// classifiers of the encoder's own.
-    pub fn judge(&self, variant: Variant, encoders: &[&Features]) -> Result<Vec<Judged>> {
+    pub fn judge(
+        &self,
+        variant: Variant,
+        encoders: &[&Features],
+        tell: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Vec<Judged>> {
         match self.shadow {
             Some(shadow) => {
                 let Features { members, non_members } = shadow;
@@ -36,13 +41,22 @@ impl Judge<'_> {
                     Inferrer::train(self.gpu, variant, self.settings, members, non_members, self.seed)?;
                 encoders.iter().map(|features| self.infer(&inferrer, features)).collect()
             }
-            None => encoders.iter().map(|features| self.cross_fitted(variant, features, None)).collect(),
+            None => {
+                encoders.iter().map(|features| self.cross_fitted(variant, features, None, tell)).collect()
+            }
         }
     }
 
     /// V trained on permuted membership labels, the permutation of number `run`.
-    pub fn shuffled(&self, run: u32, features: &Features) -> Result<Judged> {
-        let Some(shadow) = self.shadow else { return self.cross_fitted(Variant::V, features, Some(run)) };
+    pub fn shuffled(
+        &self,
+        run: u32,
+        features: &Features,
+        tell: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Judged> {
+        let Some(shadow) = self.shadow else {
+            return self.cross_fitted(Variant::V, features, Some(run), tell);
+        };
         let rows: Vec<f32> =
             shadow.members.sorted.iter().chain(&shadow.non_members.sorted).copied().collect();
         let (p, all) = (shadow.members.images(), shadow.members.images() + shadow.non_members.images());
@@ -62,11 +76,21 @@ impl Judge<'_> {
         })
     }
 
-    fn cross_fitted(&self, variant: Variant, features: &Features, shuffled: Option<u32>) -> Result<Judged> {
+    fn cross_fitted(
+        &self,
+        variant: Variant,
+        features: &Features,
+        shuffled: Option<u32>,
+        tell: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Judged> {
         let both = [&features.members, &features.non_members];
         let how = self.cross_fit.unwrap_or_default();
+        let mut stop = |fold: usize| {
+            let what = if shuffled.is_some() { ", shuffled labels" } else { "" };
+            tell(&format!("training EncoderMI-{variant}{what}: part {} of {}", fold + 1, how.folds))
+        };
         let CrossFitted { members, non_members, thresholds, training_accuracy } =
-            how.judge(self.gpu, variant, self.settings, both, self.seed, shuffled)?;
+            how.judge(self.gpu, variant, self.settings, both, self.seed, shuffled, &mut stop)?;
         let threshold =
             (!thresholds.is_empty()).then(|| thresholds.iter().sum::<f64>() / thresholds.len() as f64);
         Ok(Judged { members, non_members, threshold, training_accuracy })

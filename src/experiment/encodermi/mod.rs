@@ -20,7 +20,7 @@ use crate::metrics::{Control, HistogramPair, MembershipMetrics, MembershipResult
 use crate::rng::threefry2x32_20;
 use crate::train::{CONFIG_FILE, Encoder, Views};
 use crate::{Error, Result};
-use about::{FOREIGN, SHUFFLED, UNTRAINED, assumptions, citations, describe};
+use about::{FOREIGN, SHUFFLED, SHUFFLED_ALONE, UNTRAINED, assumptions, citations, describe};
 use judge::{Judge, Judged};
 use serde_json::json;
 use std::collections::HashSet;
@@ -141,7 +141,7 @@ impl Audit<'_> {
             );
             let mut asked_of = vec![&target];
             asked_of.extend(others.iter().map(|(.., features)| *features));
-            let mut judged = judge.judge(variant, &asked_of)?.into_iter();
+            let mut judged = judge.judge(variant, &asked_of, tell)?.into_iter();
             let Some(first) = judged.next() else { return Err(Error::shape("audit: nothing was judged")) };
             let result = result(&first, [self.target.members, self.target.non_members])?;
             let (title, explanation) = describe(variant);
@@ -163,12 +163,13 @@ impl Audit<'_> {
                     if tell(&format!("control: shuffled labels, run {} of {}", run + 1, self.shuffles)) {
                         return Err(stopped());
                     }
-                    let judged = judge.shuffled(run, &target)?;
+                    let judged = judge.shuffled(run, &target, tell)?;
                     let result = self::result(&judged, [self.target.members, self.target.non_members])?;
                     let seed = self.seed.wrapping_add(1 + u64::from(run));
                     runs.push(MembershipMetrics::compute_with(&result, 200, seed));
                 }
-                let control = Control::repeated("shuffled-labels", "Shuffled labels", SHUFFLED, &runs);
+                let text = if shadow.is_some() { SHUFFLED } else { SHUFFLED_ALONE };
+                let control = Control::repeated("shuffled-labels", "Shuffled labels", text, &runs);
                 attack.controls.extend(control);
             }
             results.attacks.push(attack);

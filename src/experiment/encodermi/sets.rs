@@ -3,7 +3,7 @@
 use crate::data::{ImageSet, Images};
 use crate::experiment::report::{DataPart, DataSummary};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The four sets of the pipeline (EncoderMI, section 4), disjoint by pixels.
 pub struct Sets {
@@ -25,14 +25,14 @@ pub const ROLES: [&str; 4] = ["members", "non-members", "shadow members", "shado
 /// An image that stands in two sets under one name: the sets overlap, which is a mistake and not a duplicate. A set of
 /// which nothing is left.
 pub fn disjoint(sets: &[(&dyn Images, &[[u8; 32]])]) -> Result<(Vec<Vec<usize>>, u64)> {
-    let mut seen: BTreeMap<[u8; 32], (usize, Vec<&str>)> = BTreeMap::new();
+    let mut seen: BTreeMap<[u8; 32], (usize, BTreeSet<&str>)> = BTreeMap::new();
     let (mut kept, mut removed) = (Vec::new(), 0);
     for (role, (set, hashes)) in sets.iter().enumerate() {
         let mut here = Vec::new();
         for (index, hash) in hashes.iter().enumerate() {
             let id = set.id(index);
             match seen.get_mut(hash) {
-                Some((other, ids)) if *other != role && ids.contains(&id) => {
+                Some((other, ids)) if *other != role && ids.contains(id) => {
                     return Err(Error::usage(format!(
                         "{} and {} overlap: both hold {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000",
                         ROLES[*other], ROLES[role]
@@ -40,11 +40,11 @@ pub fn disjoint(sets: &[(&dyn Images, &[[u8; 32]])]) -> Result<(Vec<Vec<usize>>,
                 }
                 Some((other, _)) if *other != role => removed += 1,
                 Some((_, ids)) => {
-                    ids.push(id);
+                    ids.insert(id);
                     here.push(index);
                 }
                 None => {
-                    seen.insert(*hash, (role, vec![id]));
+                    seen.insert(*hash, (role, [id].into()));
                     here.push(index);
                 }
             }

@@ -47,13 +47,17 @@ const DENSE: [Layer; 17] = [
     layer(512, 128, 1, 1, 1),
 ];
 
-/// Depthwise layers of MobileNetV2 on 32x32.
-const DEPTHWISE: [Layer; 5] = [
+/// Depthwise layers of MobileNetV2: sides of images of 32x32, then of 96x96.
+const DEPTHWISE: [Layer; 9] = [
     layer(32, 32, 32, 3, 1),
     layer(96, 96, 32, 3, 2),
     layer(144, 144, 16, 3, 1),
     layer(384, 384, 8, 3, 1),
     layer(960, 960, 4, 3, 1),
+    layer(32, 32, 48, 3, 1),
+    layer(96, 96, 48, 3, 2),
+    layer(192, 192, 12, 3, 2),
+    layer(960, 960, 3, 3, 1),
 ];
 
 impl Layer {
