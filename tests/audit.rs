@@ -41,8 +41,9 @@ fn cross_fitting_finds_a_difference_and_only_where_there_is_one() {
     let how = CrossFit { folds: 5, training_images: 1000 };
     let (high, low, same) = (features(120, 0.8, 0), features(120, 0.6, 1), features(120, 0.8, 2));
     for variant in [Variant::V, Variant::T] {
-        let judge =
-            |others, shuffled| how.judge(gpu(), variant, &settings(), [&high, others], 3, shuffled, &mut |_| false).unwrap();
+        let judge = |others, shuffled| {
+            how.judge(gpu(), variant, &settings(), [&high, others], 3, shuffled, &mut |_| false).unwrap()
+        };
         let found = judge(&low, None);
         let right = accuracy(&found.members.decisions, &found.non_members.decisions);
         assert!(right > 0.95, "{variant}: {right}");
@@ -75,7 +76,8 @@ fn a_fold_learns_from_few_images_where_that_is_asked() {
     assert_eq!(found.training_accuracy, 1.0);
     for (folds, images) in [(1, 50), (60, 50), (2, 0)] {
         let how = CrossFit { folds, training_images: images };
-        let problem = how.judge(gpu(), Variant::T, &settings(), [&high, &low], 3, None, &mut |_| false).unwrap_err();
+        let problem =
+            how.judge(gpu(), Variant::T, &settings(), [&high, &low], 3, None, &mut |_| false).unwrap_err();
         assert!(problem.to_string().contains("cross-fitting"), "{problem}");
     }
 }

@@ -8,8 +8,10 @@ use super::image_set::{ContentHash, hex};
 use super::images::Images;
 use crate::{Error, Result};
 
-/// Images in memory at a time.
+/// Images in memory at a time, at most.
 const CHUNK: usize = 256;
+/// Their bytes, at most.
+const CHUNK_BYTES: usize = 128 << 20;
 
 /// What [`survey`] found of each image.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +50,7 @@ pub fn survey(
     let mut content = ContentHash::new(images.len(), height, width);
     let mut done = 0;
     let all: Vec<usize> = (0..images.len()).collect();
-    for chunk in all.chunks(CHUNK) {
+    for chunk in all.chunks((CHUNK_BYTES / images.image_bytes().max(1)).clamp(1, CHUNK)) {
         if progress(done) {
             return Err(Error::Interrupted(format!(
                 "stopped after looking at {done} of {} images",

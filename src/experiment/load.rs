@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// What the caller says of a file that does not say it itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Hints {
     pub arch: Option<Architecture>,
     pub stem: Option<Stem>,
@@ -205,7 +205,6 @@ fn method(run: &serde_json::Value) -> String {
     match (run.pointer("/training/simclr/talos/lambda"), run.pointer("/training/supervised")) {
         (Some(lambda), _) => format!("SimCLR with Talos, lambda {lambda}"),
         (None, Some(_)) => "supervised".into(),
-        (None, None) if run.pointer("/training/moco").is_some() => "MoCo".into(),
         (None, None) => "SimCLR".into(),
     }
 }
@@ -227,47 +226,60 @@ fn usual_fit(file: &EncoderFile, hints: &Hints) -> Result<Option<(Fit, bool)>> {
     }))
 }
 
-/// A data SPEC with the encoder's own preparation where it names none: for CLIP always, because its input has one size; for
-/// others where the images are of several sizes.
+/// Data SPECs with the encoder's own preparation in those that name none, the same for all: for CLIP always, because its
+/// input has one size; for others where images are of several sizes, or larger than the input.
 ///
 /// # Errors
 /// A SPEC that is not understood; images that cannot be read.
-pub fn fitted_spec(spec: &str, file: &EncoderFile, hints: &Hints) -> Result<Spec> {
-    let given: Spec = spec.parse()?;
-    let Some((fit, always)) = usual_fit(file, hints)?.filter(|_| given.fit == Fit::AsIs) else {
+pub fn fitted_specs(specs: &[&str], file: &EncoderFile, hints: &Hints) -> Result<Vec<Spec>> {
+    let given: Vec<Spec> = specs.iter().map(|spec| spec.parse()).collect::<Result<_>>()?;
+    let Some((fit, always)) = usual_fit(file, hints)?.filter(|_| given.iter().any(|s| s.fit == Fit::AsIs))
+    else {
         return Ok(given);
     };
-    let fitted = Spec { fit, ..given.clone() };
+    let fitted =
+        || given.iter().map(|s| Spec { fit: if s.fit == Fit::AsIs { fit } else { s.fit }, ..s.clone() });
     if always {
-        tracing::info!("{spec}: images are prepared as CLIP does ({})", fit_in_words(fit));
-        return Ok(fitted);
+        tracing::info!("images are prepared as CLIP does ({})", fit_in_words(fit));
+        return Ok(fitted().collect());
     }
-    match data::open_images_of(&given) {
-        Ok(_) => Ok(given),
-        Err(problem) => match data::open_images_of(&fitted) {
-            Ok(_) => {
-                tracing::info!(
-                    "{spec}: images of several sizes are prepared as is usual for such encoders ({})",
-                    fit_in_words(fit)
-                );
-                Ok(fitted)
-            }
-            // Then size was not what was wrong.
-            Err(_) => Err(problem),
-        },
+    let mut sizes = Vec::new();
+    let mut problem = None;
+    for spec in &given {
+        match data::open_images_of(spec) {
+            Ok(images) => sizes.push((images.width(), images.height())),
+            Err(error) => problem = problem.or(Some(error)),
+        }
     }
+    let input = fit.side().unwrap_or(usize::MAX);
+    let large = sizes.iter().any(|&(width, height)| width.max(height) > input);
+    if problem.is_none() && !large && sizes.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Ok(given);
+    }
+    let prepared: Vec<Spec> = fitted().collect();
+    // Where that does not help either, size was not what was wrong.
+    if let Some(problem) = problem.filter(|_| prepared.iter().any(|spec| data::open_images_of(spec).is_err()))
+    {
+        return Err(problem);
+    }
+    tracing::info!(
+        "images are of several sizes or larger than the input and are prepared as is usual for such encoders ({})",
+        fit_in_words(fit)
+    );
+    Ok(prepared)
 }
 
-/// The images of a data SPEC, prepared for the encoder ([`fitted_spec`]).
+/// The images of a data SPEC, prepared for the encoder ([`fitted_specs`]).
 ///
 /// # Errors
-/// As [`fitted_spec`].
+/// As [`fitted_specs`].
 pub fn open_for(spec: &str, file: &EncoderFile, hints: &Hints) -> Result<Box<dyn Images>> {
-    data::open_images_of(&fitted_spec(spec, file, hints)?)
+    let fitted = fitted_specs(&[spec], file, hints)?;
+    data::open_images_of(&fitted[0])
 }
 
 /// As a SPEC says it.
-fn fit_in_words(fit: Fit) -> String {
+pub fn fit_in_words(fit: Fit) -> String {
     match fit {
         Fit::AsIs => "as they are".into(),
         Fit::Stretch(side) => format!("size={side}"),
@@ -287,13 +299,20 @@ fn conclude(
     preparation: Option<Preparation>,
 ) -> Vec<String> {
     let Recognition { architecture, stem, width, .. } = found;
+    // Names and shapes do not tell which of CLIP's activations it is; whoever named one knows.
+    let told = hints.arch.is_some_and(|arch| arch != *architecture);
+    let architecture = &hints.arch.unwrap_or(*architecture);
     let stem = if *stem == Stem::Own { String::new() } else { format!(", {stem} stem") };
     let names =
         file.recognized.as_ref().map_or(String::new(), |recognized| match recognized.prefix.as_str() {
             "" => format!("; names as in {}", recognized.layout),
             prefix => format!("; names as in {} behind {prefix}", recognized.layout),
         });
-    let mut sentences = vec![format!("holds {architecture}{stem}, width {width}: {}{names}", found.evidence)];
+    let evidence = match told {
+        true => "as --arch says",
+        false => &found.evidence,
+    };
+    let mut sentences = vec![format!("holds {architecture}{stem}, width {width}: {evidence}{names}")];
     if let (None, Some(Preparation { normalization, certain, .. })) = (hints.normalization, preparation) {
         let why = match certain {
             true => "as the code that writes such files does",

@@ -17,10 +17,12 @@ use std::path::Path;
 
 /// Images of each group, at most: their features are held in memory together.
 const MOST: usize = 20_000;
+/// Bytes of images in memory at a time, at most.
+const CHUNK_BYTES: usize = 128 << 20;
 /// Side of the small images that the baseline without the model sees.
 const PIXEL_SIDE: usize = 16;
 
-/// Runs every attacker of [`AttributeAttack`].
+/// Runs every attacker of [`AttributeAttack`]. Tells the finding and how many queries it cost.
 ///
 /// # Errors
 /// Images without attribute labels; errors of encoding and of the attack.
@@ -31,7 +33,7 @@ pub(super) fn infer(
     kept: &Path,
     seed: u64,
     tell: &mut dyn Tell,
-) -> Result<AttributeFinding> {
+) -> Result<(AttributeFinding, usize)> {
     let few = [Chosen::evenly(&chosen[1], MOST)?, Chosen::evenly(&chosen[0], MOST)?];
     let (aux, test) = Label::Attribute.of_both(&few[0], &few[1])?;
     let task = match (few[0].target(), few[1].target()) {
@@ -58,7 +60,8 @@ pub(super) fn infer(
         )
     };
     let attack = AttributeAttack { settings: AttributeSettings::default(), seed };
-    attack.run(gpu, "non-members", &given, &mut |what| tell.note(what))
+    let finding = attack.run(gpu, "non-members", &given, &mut |what| tell.note(what))?;
+    Ok((finding, few[0].len() + few[1].len()))
 }
 
 /// Every image made small, as numbers in [0, 1], a few images in memory at a time.
@@ -66,7 +69,7 @@ fn pixels(images: &dyn Images) -> Result<Vec<f32>> {
     let from = (images.width(), images.height());
     let mut found = Vec::with_capacity(images.len() * PIXEL_SIDE * PIXEL_SIDE * 3);
     let all: Vec<usize> = (0..images.len()).collect();
-    for chunk in all.chunks(256) {
+    for chunk in all.chunks((CHUNK_BYTES / images.image_bytes().max(1)).clamp(1, 256)) {
         let pixels = images.read(chunk)?;
         for image in pixels.chunks_exact(images.image_bytes()) {
             let small = resize_bilinear(image, from, (PIXEL_SIDE, PIXEL_SIDE));

@@ -1,15 +1,17 @@
 //! The images of an audit: opened as the encoder needs them, looked at once, made disjoint.
 
-use crate::attack::blind::{FEATURES, describe_image};
+use crate::attack::blind::{BlindSettings, FEATURES, describe_image};
 use crate::attack::membership::Rows;
 use crate::data::duplicates::near_duplicates_of;
-use crate::data::{Chosen, Images, Survey, survey};
+use crate::data::image_set::hex;
+use crate::data::{self, Chosen, Images, Spec, Survey, survey};
 use crate::experiment::encodermi::{ROLES, disjoint};
-use crate::experiment::load::{Hints, open_for};
+use crate::experiment::features::Label;
 use crate::experiment::pace::Pace;
 use crate::experiment::report::{DataPart, DataSummary};
-use crate::nn::EncoderFile;
 use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// Members and non-members, and those of the shadow encoder where there is one.
 pub struct AuditImages {
@@ -29,16 +31,12 @@ impl AuditImages {
     ///
     /// # Errors
     /// What cannot be read; images of several sizes.
-    pub fn open(
-        specs: &[&str],
-        file: &EncoderFile,
-        hints: &Hints,
-        more: Vec<Box<dyn Images>>,
-    ) -> Result<AuditImages> {
-        let opened: Result<Vec<_>> = specs.iter().map(|spec| open_for(spec, file, hints)).collect();
-        let mut sets = opened?;
+    pub fn open(specs: &[Spec], more: Vec<Box<dyn Images>>) -> Result<AuditImages> {
+        let mut sets = specs.iter().map(data::open_images_of).collect::<Result<Vec<_>>>()?;
         sets.extend(more);
-        let size = (sets[0].width(), sets[0].height());
+        let Some(size) = sets.first().map(|set| (set.width(), set.height())) else {
+            return Err(Error::shape("audit: expected members and non-members"));
+        };
         for (role, set) in ROLES.iter().zip(&sets) {
             if (set.width(), set.height()) != size {
                 return Err(Error::usage(format!(
@@ -56,6 +54,24 @@ impl AuditImages {
     /// The longer side of an image.
     pub fn side(&self) -> usize {
         self.sets[0].width().max(self.sets[0].height())
+    }
+
+    /// # Errors
+    /// Sets too small for the blind control; sets without the attribute labels that are asked for.
+    pub(super) fn check(&self, blind: &BlindSettings, attribute: bool) -> Result<()> {
+        let least = self.sets[0].len().min(self.sets[1].len());
+        if least < blind.folds {
+            return Err(Error::usage(format!(
+                "members and non-members: expected at least {} of each, found {} and {}",
+                blind.folds,
+                self.sets[0].len(),
+                self.sets[1].len()
+            )));
+        }
+        if attribute {
+            Label::Attribute.of_both(&*self.sets[0], &*self.sets[1])?;
+        }
+        Ok(())
     }
 
     /// Sentences about what was left out or changed.
@@ -82,7 +98,14 @@ impl AuditImages {
         }
         let hashed: Vec<(&dyn Images, &[[u8; 32]])> =
             self.sets.iter().zip(&surveys).map(|(set, s)| (&**set, &s.pixel_hashes[..])).collect();
-        let (kept, duplicates_removed) = disjoint(&hashed)?;
+        let (mut kept, mut duplicates_removed) = disjoint(&hashed)?;
+        // A copy in another fold would be judged by what its twin taught.
+        for (kept, survey) in kept.iter_mut().zip(&surveys) {
+            let mut seen = BTreeSet::new();
+            let before = kept.len();
+            kept.retain(|&index| seen.insert(survey.pixel_hashes[index]));
+            duplicates_removed += (before - kept.len()) as u64;
+        }
         Ok(Surveyed { surveys, kept, duplicates_removed })
     }
 
@@ -94,10 +117,10 @@ impl AuditImages {
     /// What the report says of the data.
     pub(super) fn summary(&self, surveyed: &Surveyed, chosen: &[Chosen]) -> DataSummary {
         let names: Vec<&str> = self.sets.iter().take(2).map(|set| set.name()).collect();
-        let parts = ROLES.iter().zip(chosen).zip(&surveyed.surveys).map(|((role, set), survey)| DataPart {
+        let parts = ROLES.iter().zip(chosen).enumerate().map(|(place, (role, set))| DataPart {
             role: (*role).into(),
             count: set.len() as u64,
-            sha256: survey.content_hash.clone(),
+            sha256: surveyed.hash_of_kept(place),
         });
         DataSummary {
             name: if names[0] == names[1] { names[0].into() } else { names.join(" and ") },
@@ -118,6 +141,18 @@ impl Surveyed {
     /// Content hash of set `place` as it was given.
     pub(super) fn content_hash(&self, place: usize) -> &str {
         &self.surveys[place].content_hash
+    }
+
+    /// Images of set `place` that are left.
+    pub(super) fn kept(&self, place: usize) -> &[usize] {
+        &self.kept[place]
+    }
+
+    /// SHA-256 (hexadecimal) over the pixel hashes of the images that are left, in order.
+    fn hash_of_kept(&self, place: usize) -> String {
+        let mut hash = Sha256::new();
+        self.kept[place].iter().for_each(|&i| hash.update(self.surveys[place].pixel_hashes[i]));
+        hex(&hash.finalize())
     }
 
     /// What the members and non-members that are left tell by themselves.

@@ -11,21 +11,24 @@ pub use images::AuditImages;
 pub use shadow::ShadowTraining;
 
 use super::encodermi::{Audit, Finding, Knowledge, Side};
-use super::load::{Answer, Hints, Loaded, load_file};
-use super::report::{Assumption, Stage};
+use super::load::{Answer, Hints, Loaded, fit_in_words, fitted_specs, load_file};
+use super::report::{Assumption, Cost, Results, Stage};
 use super::tell::Tell;
 use crate::attack::blind::{self, BlindSettings};
 use crate::attack::encodermi::{CrossFit, Settings, Variant};
 use crate::augment::Recipe;
+use crate::data::Images;
+use crate::data::resize::Fit;
 use crate::gpu::Gpu;
 use crate::nn::EncoderFile;
 use crate::{Error, Result};
+use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// Where the auditor's inference classifiers come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Auditor {
     /// No other encoder: members and non-members judge one another by cross-fitting.
     Alone(CrossFit),
@@ -36,7 +39,7 @@ pub enum Auditor {
 }
 
 /// What is audited, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct AuditOptions {
     pub encoder: PathBuf,
     pub hints: Hints,
@@ -70,65 +73,83 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     let start = Instant::now();
     tell.stage(&format!("reading {}", options.encoder.display()));
     let file = EncoderFile::read(&options.encoder)?;
-    let specs = match &options.auditor {
-        Auditor::Shadow { members, non_members, .. } => vec![members, non_members],
-        Auditor::Alone(_) | Auditor::ShadowData { .. } => Vec::new(),
-    };
-    let audited = [&options.members, &options.non_members];
-    let all = audited.into_iter().chain(specs).map(String::as_str).collect::<Vec<_>>();
-    let (shadow_set, extra) = match &options.auditor {
-        Auditor::ShadowData { data, .. } => {
-            tell.stage(&format!("reading {data}"));
-            let halves = shadow::halves(data, &file, &options.hints, options.seed)?;
-            (Some(halves.0), vec![Box::new(halves.1) as Box<dyn crate::data::Images>])
+    let mut specs = vec![&options.members[..], &options.non_members];
+    match &options.auditor {
+        Auditor::Alone(_) => {}
+        Auditor::Shadow { members, non_members, .. } => specs.extend([&members[..], non_members]),
+        Auditor::ShadowData { data, .. } => specs.push(data),
+    }
+    let mut specs = fitted_specs(&specs, &file, &options.hints)?;
+    let fit = specs[0].fit;
+    let shadow_images = match &options.auditor {
+        Auditor::ShadowData { .. } => {
+            specs.pop().map(|spec| shadow::halves(&spec, options.seed)).transpose()?
         }
-        _ => (None, Vec::new()),
+        _ => None,
     };
-    let trained_on = shadow_set.as_ref().map(|set| Box::new(set.clone()) as Box<dyn crate::data::Images>);
-    let given =
-        AuditImages::open(&all, &file, &options.hints, trained_on.into_iter().chain(extra).collect())?;
-    let surveyed = given.survey(&mut |what| {
-        tell.progress(0, 0, what);
-        tell.stop()
-    })?;
+    let mut halves: Vec<Box<dyn Images>> = Vec::new();
+    if let Some((members, non_members)) = shadow_images.clone() {
+        halves.extend([Box::new(members) as Box<dyn Images>, Box::new(non_members)]);
+    }
+    let given = AuditImages::open(&specs, halves)?;
+    given.check(&options.blind, options.attribute)?;
     let side = given.side();
     let loaded = load_file(gpu, file, "target", side, &options.hints, Answer::Features)?;
-    let looked = start.elapsed().as_secs_f64();
-
-    let shadow = match &options.auditor {
-        Auditor::Alone(_) => None,
+    let name = options.augment.as_deref();
+    let own_recipe = recipe(name, &loaded)?;
+    let given_shadow = match &options.auditor {
         Auditor::Shadow { encoder, .. } => {
             let file = EncoderFile::read(encoder)?;
             Some(load_file(gpu, file, "shadow", side, &options.hints, Answer::Features)?)
         }
-        Auditor::ShadowData { data, training } => {
-            let set = shadow_set.as_ref().ok_or_else(|| Error::shape("audit: no shadow images"))?;
-            Some(training.train(gpu, &loaded, data, set, options, tell)?)
-        }
+        _ => None,
     };
-    if shadow.as_ref().is_some_and(|shadow| shadow.sha256() == loaded.sha256()) {
+    if given_shadow.as_ref().is_some_and(|shadow| shadow.sha256() == loaded.sha256()) {
         return Err(Error::usage(format!(
             "{} is given as its own shadow; the shadow is an encoder of yours, trained on other images",
             options.encoder.display()
         )));
     }
+    tell.stage("looking at every image");
+    let surveyed = given.survey(&mut |what| tell.note(what))?;
+    if let Auditor::Alone(how) = &options.auditor {
+        how.check(surveyed.kept(0).len(), surveyed.kept(1).len())?;
+    }
+    let looked = start.elapsed().as_secs_f64();
+    let shadow = match (&options.auditor, &shadow_images) {
+        (Auditor::ShadowData { data, training }, Some((members, _))) => {
+            // Without images that are members or non-members of the audited encoder.
+            let members = members.subset(surveyed.kept(2))?;
+            Some(training.train(gpu, &loaded, data, &members, options, tell)?)
+        }
+        _ => given_shadow,
+    };
     let trained = start.elapsed().as_secs_f64() - looked;
 
-    let recipe = |loaded: &Loaded| recipe(options.augment.as_deref(), loaded);
-    let recipes = [recipe(&loaded)?, shadow.as_ref().map_or_else(|| recipe(&loaded), recipe)?];
+    let shadow_recipe = shadow.as_ref().map(|shadow| recipe(name, shadow)).transpose()?;
     let chosen = given.chosen(&surveyed)?;
     let kept = options.out.join(KEPT);
-    let of = |loaded: &'_ Loaded| loaded.sha256().to_string();
-    let hashes = [of(&loaded), shadow.as_ref().map_or(String::new(), of)];
-    let mut audit = Audit {
-        target: Side {
-            encoder: &loaded.encoder,
-            sha256: &hashes[0],
-            recipe: &recipes[0],
-            members: &chosen[0],
-            non_members: &chosen[1],
-        },
-        knowledge: Knowledge::CrossFit(CrossFit::default()),
+    let target = Side {
+        encoder: &loaded.encoder,
+        sha256: loaded.sha256(),
+        recipe: &own_recipe,
+        members: &chosen[0],
+        non_members: &chosen[1],
+    };
+    let knowledge = match (&options.auditor, &shadow, &shadow_recipe) {
+        (Auditor::Alone(how), ..) => Knowledge::CrossFit(*how),
+        (_, Some(shadow), Some(recipe)) => Knowledge::Shadow(Side {
+            encoder: &shadow.encoder,
+            sha256: shadow.sha256(),
+            recipe,
+            members: &chosen[2],
+            non_members: &chosen[3],
+        }),
+        _ => return Err(Error::shape("audit: the shadow encoder is missing")),
+    };
+    let audit = Audit {
+        target,
+        knowledge,
         variants: options.variants.clone(),
         settings: options.settings,
         shuffles: options.shuffles,
@@ -136,25 +157,9 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
         keep: Some(&kept),
         seed: options.seed,
     };
-    match (&options.auditor, &shadow) {
-        (Auditor::Alone(how), _) => audit.knowledge = Knowledge::CrossFit(*how),
-        (_, Some(shadow)) => {
-            audit.knowledge = Knowledge::Shadow(Side {
-                encoder: &shadow.encoder,
-                sha256: &hashes[1],
-                recipe: &recipes[1],
-                members: &chosen[2],
-                non_members: &chosen[3],
-            });
-        }
-        (_, None) => return Err(Error::shape("audit: the shadow encoder is missing")),
-    }
     tell.stage("asking the encoder about views of each image");
     let title = format!("Audit of {}", options.encoder.display());
-    let mut finding = audit.run(gpu, &title, &mut |what| {
-        tell.progress(0, 0, what);
-        tell.stop()
-    })?;
+    let mut finding = audit.run(gpu, &title, &mut |what| tell.note(what))?;
     let results = &mut finding.results;
     results.stages.insert(
         0,
@@ -177,7 +182,13 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     if options.attribute {
         tell.stage("attribute inference");
         let clock = Instant::now();
-        results.attribute = Some(attribute::infer(gpu, &loaded, &chosen, &kept, options.seed, tell)?);
+        let (found, queries) = attribute::infer(gpu, &loaded, &chosen, &kept, options.seed, tell)?;
+        results.attribute = Some(found);
+        results.cost.push(Cost {
+            what: "Queries to the audited encoder for attribute inference".into(),
+            value: queries as f64,
+            unit: "queries".into(),
+        });
         results
             .stages
             .push(Stage { name: "attribute inference".into(), seconds: clock.elapsed().as_secs_f64() });
@@ -192,7 +203,7 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
             "The encoder's file says that it was trained on other images than --members names: membership labels may be wrong.".into(),
         );
     }
-    describe(results, options, &loaded);
+    describe(results, options, &loaded, fit);
     results.wall_time_s = start.elapsed().as_secs_f64();
     Ok(finding)
 }
@@ -212,7 +223,7 @@ fn recipe(name: Option<&str>, loaded: &Loaded) -> Result<Recipe> {
 }
 
 /// What the numbers rest on, for specialists, and what they do not say, for everybody.
-fn describe(results: &mut super::report::Results, options: &AuditOptions, loaded: &Loaded) {
+fn describe(results: &mut Results, options: &AuditOptions, loaded: &Loaded, fit: Fit) {
     let assume = |what: &str, value: String, certainty: &str| Assumption {
         what: what.into(),
         value,
@@ -227,7 +238,7 @@ fn describe(results: &mut super::report::Results, options: &AuditOptions, loaded
                 "cross-fitting: {folds} parts, each judged by classifiers trained on at most {training_images} members and as many non-members of the others"
             ),
             Some(
-                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows.",
+                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows. The p-values take images as judged independently; V and S were trained on overlapping parts, so that theirs are somewhat too small, while T's AUC learns nothing and is exact.",
             ),
         ),
         Auditor::Shadow { encoder, .. } => {
@@ -237,14 +248,10 @@ fn describe(results: &mut super::report::Results, options: &AuditOptions, loaded
             (format!("trained on a shadow encoder: {training} on one half of {data}"), None)
         }
     };
+    results.assumptions.push(assume("Preparation of images", fit_in_words(fit), "chosen"));
     results.assumptions.push(assume("Inference classifiers", how, "chosen"));
     results.notes.extend(note.map(String::from));
-    if let Some(config) = results.config.as_object_mut() {
-        config.insert("attack".into(), json!("audit"));
-        config.insert(
-            "inputs".into(),
-            json!({ "encoder": options.encoder, "members": options.members, "non_members": options.non_members }),
-        );
-        config.insert("control_images".into(), json!(options.control_images.min(usize::MAX / 2)));
-    }
+    let recipe = results.config.get("recipe").cloned();
+    results.config =
+        json!({ "attack": "audit", "recipe": recipe, "preparation": fit_in_words(fit), "options": options });
 }

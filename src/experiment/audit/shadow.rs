@@ -2,18 +2,19 @@
 
 use super::AuditOptions;
 use crate::augment::Recipe;
-use crate::data::{self, ImageSet};
-use crate::experiment::load::{Answer, Hints, Loaded, fitted_spec, load_file};
+use crate::data::{self, ImageSet, Spec};
+use crate::experiment::load::{Answer, Hints, Loaded, load_file};
 use crate::experiment::tell::{Tell, Watch};
 use crate::gpu::Gpu;
 use crate::nn::{Architecture, EncoderFile, Stem};
 use crate::rng::{Key, Stream, permutation};
 use crate::train::{CONFIG_FILE, EncoderConfig, PretrainConfig, RunOptions, SimclrConfig, pretrain};
 use crate::{Error, Result};
+use serde::Serialize;
 use std::fmt;
 
 /// How the shadow encoder is trained: SimCLR as EncoderMI's authors did, on one half of the shadow images.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShadowTraining {
     /// The audited encoder's by default, a ResNet-18 for CLIP.
     pub arch: Option<Architecture>,
@@ -24,21 +25,20 @@ pub struct ShadowTraining {
 
 impl fmt::Display for ShadowTraining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SimCLR, {} epochs", self.epochs)
+        write!(f, "SimCLR, {} epochs, at most {} images a step", self.epochs, self.batch)
     }
 }
 
 /// The shadow members and the shadow non-members: the halves of `spec` after a shuffle by `seed`.
-pub(super) fn halves(
-    spec: &str,
-    file: &EncoderFile,
-    hints: &Hints,
-    seed: u64,
-) -> Result<(ImageSet, ImageSet)> {
-    let set = data::open_spec(&fitted_spec(spec, file, hints)?)?;
+///
+/// # Errors
+/// Images that cannot be read; fewer than 4.
+pub(super) fn halves(spec: &Spec, seed: u64) -> Result<(ImageSet, ImageSet)> {
+    let set = data::open_spec(spec)?;
     if set.len() < 4 {
         return Err(Error::usage(format!(
-            "{spec}: expected at least 4 images for a shadow encoder, found {}",
+            "{}: expected at least 4 images for a shadow encoder, found {}",
+            spec.text,
             set.len()
         )));
     }
@@ -66,7 +66,7 @@ impl ShadowTraining {
             Some(arch) => EncoderConfig {
                 arch,
                 stem: if arch == own.arch { own.stem } else { arch.usual_stem() },
-                width: arch.usual_width(),
+                width: if arch == own.arch { own.width } else { arch.usual_width() },
                 size: own.size,
             },
             None if own.arch.is_clip() => EncoderConfig {
