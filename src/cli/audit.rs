@@ -84,8 +84,8 @@ pub struct Args {
     /// Images of each group that control encoders are asked about, at most
     #[arg(long, default_value_t = 1000, value_name = "N")]
     control_images: usize,
-    /// Epochs of S's network
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    /// Epochs of S's network: most of an audit's time
+    #[arg(long, default_value_t = 40, value_name = "N")]
     set_epochs: u64,
     /// Runs of the shuffled-labels control
     #[arg(long, default_value_t = 5, value_name = "N")]

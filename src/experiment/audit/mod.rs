@@ -23,7 +23,7 @@ use crate::gpu::Gpu;
 use crate::nn::EncoderFile;
 use crate::{Error, Result};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -254,4 +254,15 @@ fn describe(results: &mut Results, options: &AuditOptions, loaded: &Loaded, fit:
     let recipe = results.config.get("recipe").cloned();
     results.config =
         json!({ "attack": "audit", "recipe": recipe, "preparation": fit_in_words(fit), "options": options });
+}
+
+/// TOML has no null: what is not set is left out.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let set = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(set.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        other => other,
+    }
 }
