@@ -252,8 +252,9 @@ fn describe(results: &mut Results, options: &AuditOptions, loaded: &Loaded, fit:
     results.assumptions.push(assume("Inference classifiers", how, "chosen"));
     results.notes.extend(note.map(String::from));
     let recipe = results.config.get("recipe").cloned();
-    results.config =
+    let ran =
         json!({ "attack": "audit", "recipe": recipe, "preparation": fit_in_words(fit), "options": options });
+    results.config = without_nulls(ran);
 }
 
 /// TOML has no null: what is not set is left out.
