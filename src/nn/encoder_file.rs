@@ -81,11 +81,11 @@ impl EncoderMetadata {
             Error::data(place, format!("metadata {key}: expected {wanted}, found {}", shown(value)))
         };
         // Names of ours; what is printed of them elsewhere can be printed.
-        let name = |key: &str, value: &str| {
-            match value.len() <= LONGEST_NAME && value.bytes().all(|byte| byte.is_ascii_graphic()) {
-                true => Ok(value.to_string()),
-                false => Err(wrong(key, "the name of one", value)),
-            }
+        let name = |key: &str, value: &str| match value.len() <= LONGEST_NAME
+            && value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            true => Ok(value.to_string()),
+            false => Err(wrong(key, "the name of one", value)),
         };
         let width = text(WIDTH)?;
         let normalization = text(NORMALIZATION)?;

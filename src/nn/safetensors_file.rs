@@ -110,8 +110,7 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
     let mut state = StateDict { metadata, ..StateDict::default() };
     for (start, end, name, entry) in spans {
         let bytes = &data[start as usize..end as usize];
-        read_tensor(&mut state, name, &entry, bytes)
-            .map_err(|problem| wrong(8 + length + start, problem))?;
+        read_tensor(&mut state, name, &entry, bytes).map_err(|problem| wrong(8 + length + start, problem))?;
     }
     Ok(state)
 }

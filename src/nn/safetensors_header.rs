@@ -52,7 +52,9 @@ impl<'de> Visitor<'de> for ShapeVisitor {
         let mut shape = Vec::new();
         while let Some(dimension) = items.next_element()? {
             if shape.len() == MOST_DIMENSIONS {
-                return Err(A::Error::custom(format!("expected at most {MOST_DIMENSIONS} dimensions, found more")));
+                return Err(A::Error::custom(format!(
+                    "expected at most {MOST_DIMENSIONS} dimensions, found more"
+                )));
             }
             shape.push(dimension);
         }
@@ -87,7 +89,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 if std::mem::replace(&mut described, true) {
                     return Err(twice(&name));
                 }
-                let texts: Texts = items.next_value().map_err(|error| wrong("names with text values", error))?;
+                let texts: Texts =
+                    items.next_value().map_err(|error| wrong("names with text values", error))?;
                 header.metadata = texts.0;
                 continue;
             }
