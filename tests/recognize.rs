@@ -93,6 +93,30 @@ fn relatives_that_are_not_supported_are_named() {
     let tensor = StateTensor { dimensions: vec![7, 1024], values: vec![0.0; 7 * 1024] };
     tokens.tensors.insert(name.into(), tensor);
     refused(&tokens, &["positional embedding", "7"]);
+    for (dimensions, part) in [
+        (vec![1_048_577, 0], ""),
+        (vec![10], "[10]"),
+        (vec![10, 1000], "[10, 1000]"),
+        (vec![65 * 65 + 1, 1024], "at most 64 a side"),
+    ] {
+        let values = vec![0.0; dimensions.iter().product()];
+        tokens.tensors.insert(name.into(), StateTensor { dimensions: dimensions.clone(), values });
+        match dimensions.contains(&0) {
+            // Then it is not there, and nothing says that this is CLIP.
+            true => assert_eq!(Recognition::of(&tokens, "x").unwrap(), None),
+            false => refused(&tokens, &["positional embedding", part]),
+        }
+    }
+}
+
+#[test]
+fn widths_are_limited() {
+    let (arch, stem) = (Architecture::Resnet18, Stem::Cifar);
+    let mut wide = state(EncoderConfig { arch, stem, width: 8, size: 32 });
+    let tensor = StateTensor { dimensions: vec![65_537, 3, 3, 3], values: Vec::new() };
+    wide.tensors.insert("conv1.weight".into(), tensor);
+    let message = Recognition::of(&wide, "x").unwrap_err().to_string();
+    assert!(message.contains("1 to 65536 channels") && message.contains("65537"), "{message}");
 }
 
 #[test]

@@ -157,9 +157,64 @@ fn offsets_and_shapes_are_checked_against_the_file_before_memory_is_taken() {
     assert_says(&one(json!({"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}), 4), &["w:"]);
     let overlapping = json!({"a": entry("F32", &[2], 0, 8), "b": entry("F32", &[2], 4, 12)});
     assert_says(&refusal(&file(&overlapping.to_string(), &[0; 12])), &["b:", "offset 8", "found 4"]);
-    // A name that stands twice leaves bytes that belong to nobody.
     let twice = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
-    assert_says(&refusal(&file(twice, &[0; 8])), &["a:", "offset 0", "found 4"]);
+    assert_says(&refusal(&file(twice, &[0; 8])), &["a:", "every name once"]);
+}
+
+#[test]
+fn headers_are_limited_and_what_they_say_is_escaped() {
+    let said = |header: &str| refusal(&file(header, &[]));
+    let flat = |dimensions: usize| {
+        let header = json!({"w": entry("F32", &vec![0; dimensions], 0, 0)}).to_string();
+        parse(&file(&header, &[]), Path::new("f"))
+    };
+    assert_eq!(flat(64).unwrap().tensors["w"].dimensions.len(), 64);
+    assert_says(&flat(65).unwrap_err().to_string(), &["w:", "64 dimensions"]);
+    let long = json!({"n".repeat(600): entry("F32", &[0], 0, 0)}).to_string();
+    assert_says(&said(&long), &["512 bytes", "of 600 bytes", "nnn…"]);
+    assert_says(&said(r#"{"__metadata__":{},"__metadata__":{}}"#), &["__metadata__:", "every name once"]);
+    assert_says(&said(r#"{"__metadata__":{"k":"","k":""}}"#), &["__metadata__:", "k:", "every name once"]);
+    let escapes = [
+        r#"{"\u001b[2J":3}"#.to_string(),
+        format!(r#"{{"w":"{}"}}"#, "\\u001b".repeat(10_000)),
+        format!(r#"{{"w":{{"dtype":"{}"}}}}"#, "\\u001b".repeat(10_000)),
+        r#"{"\u001b[2J":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_string(),
+        r#"{"\u001b[2J":{"dtype":"F32","shape":[1],"data_offsets":[0,0]}}"#.to_string(),
+    ];
+    for header in escapes {
+        let message = said(&header);
+        assert!(!message.contains('\u{1b}') && message.len() < 2000, "{message:?}");
+    }
+}
+
+#[test]
+fn only_regular_files_that_can_be_weights_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |path: &Path| EncoderFile::read(path).unwrap_err().to_string();
+    assert_says(&said(folder.path()), &["expected a regular file, found a folder"]);
+    #[cfg(unix)]
+    {
+        assert_says(&said(Path::new("/dev/zero")), &["expected a regular file, found a device"]);
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_says(&said(&pipe), &["expected a regular file, found a pipe"]);
+    }
+    // Sparse files of a terabyte, which reading whole would never end.
+    for (head, part) in [
+        (&b"PK\x03\x04"[..], "list of entries"),
+        (b"", "JSON"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff{", "header length"),
+        (b"\xff\xff\xff\xff\x01\0\0\0{", "header length"),
+        (b"\x80\x02}", "bare pickle"),
+        (b"<html>", "web page"),
+    ] {
+        let path = folder.path().join("sparse");
+        std::fs::write(&path, head).unwrap();
+        let length = if head.is_empty() { 1 << 10 } else { 1 << 40 };
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        assert_says(&said(&path), &["sparse", part]);
+        assert_says(&read(&path).unwrap_err().to_string(), &["sparse", part]);
+    }
 }
 
 proptest! {
@@ -291,6 +346,13 @@ fn matching_names_every_tensor_that_does_not_fit() {
     let message = held.match_parameter_set("f", &parameters(), |_| false).unwrap_err().to_string();
     assert!(!message.contains("another architecture"), "NaN is no matter of architecture: {message}");
 
+    let mut variances = state(&["bn1.running_var"]);
+    let expected = || [("bn1.running_var", &[2_usize][..])];
+    let message = variances.match_parameters("f", expected(), |_| false).unwrap_err().to_string();
+    assert_says(&message, &["bn1.running_var: expected finite variances of 0 or more, found -1 at index 0"]);
+    variances.tensors.get_mut("bn1.running_var").unwrap().values.fill(0.0);
+    assert!(variances.match_parameters("f", expected(), |_| false).is_ok());
+
     let names: Vec<String> = (0..50).map(|i| format!("layer{i}.weight")).collect();
     let expected = names.iter().map(|name| (name.as_str(), &[2_usize, 3][..]));
     let message = StateDict::default().match_parameters("f", expected, |_| false).unwrap_err().to_string();
@@ -347,6 +409,12 @@ fn metadata_that_is_not_understood_is_refused_by_key() {
     for (key, value) in [
         ("contraleak.width", "0"),
         ("contraleak.width", "wide"),
+        ("contraleak.width", "65537"),
+        ("contraleak.arch", "resnet18\u{1b}[2J"),
+        ("contraleak.stem", "a stem"),
+        ("contraleak.normalization", r#"{"mean":[0,0,0],"std":[1e-5,1,1]}"#),
+        ("contraleak.normalization", r#"{"mean":[0,0,0],"std":[1,1,1e5]}"#),
+        ("contraleak.normalization", r#"{"mean":[0,-1e5,0],"std":[1,1,1]}"#),
         ("contraleak.normalization", "[]"),
         ("contraleak.normalization", r#"{"mean":[0,0,0],"std":[0,1,1]}"#),
         ("contraleak.config", "{"),
@@ -354,6 +422,9 @@ fn metadata_that_is_not_understood_is_refused_by_key() {
         let mut bad = good.clone();
         bad.metadata.insert(key.into(), value.into());
         assert_says(&EncoderMetadata::load(&bad, "enc").unwrap_err().to_string(), &["enc", key]);
+        if key == "contraleak.arch" {
+            continue;
+        }
         bad.metadata.remove(key);
         assert_says(&EncoderMetadata::load(&bad, "enc").unwrap_err().to_string(), &["enc", key, "none"]);
     }
@@ -610,12 +681,33 @@ fn native_names_of_every_family_stay() {
 
 #[test]
 fn two_tensors_for_one_name_are_refused() {
-    let names = [
-        "encoder_q.conv1.weight",
-        "encoder_q.layer1.0.conv1.weight",
-        "encoder_q.fc.weight",
-        "projector.0.weight",
-    ];
+    let names = ["encoder_q.conv1.weight", "encoder_q.layer1.0.conv1.weight", "module.queue", "queue"];
     let message = to_native_names(&mut state(&names), "enc").unwrap_err().to_string();
-    assert_says(&message, &["enc", "projector.0.weight", "encoder_q.fc.weight"]);
+    assert_says(&message, &["enc", "for queue", "module.queue"]);
+}
+
+#[test]
+fn beside_a_projector_of_its_own_the_backbone_keeps_its_fc() {
+    let both = [
+        ("encoder.conv1.weight", "conv1.weight"),
+        ("encoder.layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("encoder.fc.weight", "fc.weight"),
+        ("projector.0.weight", "projector.0.weight"),
+    ];
+    assert_renamed("torchvision ResNet", "encoder.", &both);
+}
+
+#[test]
+fn long_names_and_many_prefixes_cost_little() {
+    let started = std::time::Instant::now();
+    let mut long = state(&[&"net.".repeat(250_000), &"module.".repeat(250_000)]);
+    assert_eq!(to_native_names(&mut long, "f").unwrap(), None);
+    let wrappers = ["module.", "model.", "encoder.", "net.", "trunk.", "visual.", "network.", "resnet."];
+    let name = |index: usize| -> String {
+        (0..6).map(|place| wrappers[index >> (3 * place) & 7]).chain(["w"]).collect()
+    };
+    let names: Vec<String> = (0..100_000).map(name).collect();
+    let mut many = state(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(to_native_names(&mut many, "f").unwrap(), None);
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
 }

@@ -55,7 +55,8 @@ fn memory_follows_what_is_there() {
     // Claims of 100 GB and more.
     let huge = 100_i64 << 30;
     assert_refused_within("storage", &one_tensor("FloatStorage", huge, (0, &[huge], &[1]), &[0; 16]), MIB);
-    assert_refused_within("expanded", &one_tensor("FloatStorage", 1, (0, &[huge], &[0]), &[0; 4]), MIB);
+    let (taken, read) = memory(&one_tensor("FloatStorage", 1, (0, &[huge], &[0]), &[0; 4]));
+    assert!(read && taken <= MIB, "expanded: {taken}");
     let text = Pickle::new().raw(b"\x8d").raw(&huge.to_le_bytes()).stop();
     assert_refused_within("text", &checkpoint(&text, &[]), MIB);
     let long = Pickle::new().raw(b"\x8b\xff\xff\xff\x7f").stop();
@@ -73,6 +74,21 @@ fn memory_follows_what_is_there() {
     assert_refused_within("safetensors", &safetensors, MIB);
     let header = [&(huge as u64).to_le_bytes()[..], b"{"].concat();
     assert_refused_within("safetensors header", &header, MIB);
+
+    // Entries over the same bytes, and a header that is small but for a reader of any JSON.
+    let entry = |i| format!(r#""w{i}":{{"dtype":"F16","shape":[{}],"data_offsets":[0,{MIB}]}}"#, MIB / 2);
+    let header = format!("{{{}}}", (0..1000).map(entry).collect::<Vec<_>>().join(","));
+    let overlapping = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; MIB]].concat();
+    assert_refused_within("overlapping spans", &overlapping, MIB);
+    for (beginning, repeated) in [
+        (r#"{"w":["#, r#"{"":0},"#),
+        (r#"{"w":{"dtype":"F32","shape":["#, "0,"),
+        (r#"{"__metadata__":["#, "[],"),
+    ] {
+        let header = [beginning, &repeated.repeat(MIB)].concat();
+        let header = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        assert_refused_within(beginning, &header, MIB);
+    }
 
     // Small files that unfold.
     let mut laughs = Pickle::new().raw(b"}q\0");

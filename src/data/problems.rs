@@ -90,3 +90,27 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(wrong, known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
+
+/// Longest message of another library about a file's text that is repeated, in characters.
+pub const LONGEST_MESSAGE: usize = 200;
+
+/// A name or value out of a file, fit to be printed: control characters escaped, and cut when it is long.
+pub fn shown(text: &str) -> String {
+    shown_up_to(text, 120)
+}
+
+/// [`shown`], cut after `most` characters.
+pub fn shown_up_to(text: &str, most: usize) -> String {
+    let mut result = String::new();
+    for (index, letter) in text.chars().enumerate() {
+        match letter {
+            _ if index == most => {
+                result.push('…');
+                break;
+            }
+            '"' | '\'' => result.push(letter),
+            _ => result.extend(letter.escape_debug()),
+        }
+    }
+    result
+}

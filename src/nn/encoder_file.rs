@@ -11,6 +11,7 @@ use super::safetensors_file;
 use super::state_dict::{Matched, StateDict};
 use crate::data::Normalization;
 use crate::data::image_set::hex;
+use crate::data::problems::shown;
 use crate::graph::ParameterSet;
 use crate::{Error, Result};
 
@@ -19,6 +20,12 @@ const STEM: &str = "contraleak.stem";
 const WIDTH: &str = "contraleak.width";
 const NORMALIZATION: &str = "contraleak.normalization";
 const CONFIG: &str = "contraleak.config";
+/// Widest model, in channels of its first stage, that a file may claim.
+pub(super) const WIDEST: usize = 65_536;
+/// Smallest and largest standard deviation of pixels that a file may claim, and largest mean.
+const STD: std::ops::RangeInclusive<f32> = 1e-4..=1e4;
+const LONGEST_NAME: usize = 64;
+const LARGEST_MEAN: f32 = 1e4;
 
 /// What a file says of the encoder in it (`__metadata__`).
 #[derive(Clone, Debug, PartialEq)]
@@ -71,26 +78,34 @@ impl EncoderMetadata {
             })
         };
         let wrong = |key: &str, wanted: &str, value: &str| {
-            Error::data(place, format!("metadata {key}: expected {wanted}, found {value:?}"))
+            Error::data(place, format!("metadata {key}: expected {wanted}, found {}", shown(value)))
+        };
+        // Names of ours; what is printed of them elsewhere can be printed.
+        let name = |key: &str, value: &str| match value.len() <= LONGEST_NAME
+            && value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            true => Ok(value.to_string()),
+            false => Err(wrong(key, "the name of one", value)),
         };
         let width = text(WIDTH)?;
         let normalization = text(NORMALIZATION)?;
         let config = text(CONFIG)?;
         Ok(Some(EncoderMetadata {
-            arch: arch.clone(),
-            stem: text(STEM)?.to_string(),
+            arch: name(ARCH, arch)?,
+            stem: name(STEM, text(STEM)?)?,
             width: width
                 .parse()
                 .ok()
-                .filter(|&width| width > 0)
-                .ok_or_else(|| wrong(WIDTH, "a whole number above 0", width))?,
+                .filter(|width| (1..=WIDEST).contains(width))
+                .ok_or_else(|| wrong(WIDTH, &format!("a whole number of 1 to {WIDEST}"), width))?,
             normalization: serde_json::from_str(normalization)
                 .ok()
                 .filter(|Normalization { mean, std }| {
-                    mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)
+                    mean.iter().all(|m| m.abs() <= LARGEST_MEAN) && std.iter().all(|s| STD.contains(s))
                 })
                 .ok_or_else(|| {
-                    wrong(NORMALIZATION, "{\"mean\": [r, g, b], \"std\": [r, g, b]}", normalization)
+                    let wanted = "{\"mean\": [r, g, b], \"std\": [r, g, b]} with std of 0.0001 to 10000 and means up to 10000";
+                    wrong(NORMALIZATION, wanted, normalization)
                 })?,
             config: serde_json::from_str(config).map_err(|_| wrong(CONFIG, "JSON", config))?,
         }))
@@ -122,7 +137,7 @@ impl EncoderFile {
     pub fn read(path: impl AsRef<Path>) -> Result<EncoderFile> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let bytes = file_format::read_bytes(path)?;
         let (mut state, format) = file_format::parse(&bytes, path)?;
         let sha256 = hex(&Sha256::digest(&bytes));
         drop(bytes);

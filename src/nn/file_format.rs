@@ -1,10 +1,13 @@
 //! Which format a file of weights has, by its content: what a file is called says nothing.
 
 use std::fmt::{self, Display};
+use std::fs::{File, FileType, Metadata};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::state_dict::StateDict;
 use super::{safetensors_file, torch_file};
+use crate::data::problems::at;
 use crate::{Error, Result};
 
 /// Formats that weights are read from.
@@ -27,6 +30,9 @@ impl Display for FileFormat {
     }
 }
 
+/// As many of a file's first bytes tell its format.
+const HEAD_BYTES: u64 = 512;
+
 /// Beginnings of files that are recognised in order to be refused with advice: where, what, the advice.
 const REFUSED: [(usize, &[u8], &str); 6] = [
     (
@@ -47,12 +53,81 @@ const REFUSED: [(usize, &[u8], &str); 6] = [
 /// [`Error::Data`]: what [`safetensors_file::parse`] and [`torch_file::parse`] refuse, and formats that are not
 /// read (PyTorch's before 1.6 among them), by name with what to do.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<(StateDict, FileFormat)> {
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+    if is_zip(bytes) {
         return torch_file::parse(bytes, path);
     }
+    refuse_others(bytes, bytes.len() as u64, path)?;
+    Ok((safetensors_file::parse(bytes, path)?, FileFormat::Safetensors))
+}
+
+/// Reads a file that may be one of weights. Its kind, its beginning and its end are asked before the rest is read, so
+/// that what cannot be such a file costs neither time nor memory.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Data`]: anything but a regular file, and formats that are not read.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let io = |error| Error::io(path, error);
+    // Before it is opened: opening a pipe waits for someone to write to it.
+    expect_regular(&std::fs::metadata(path).map_err(io)?, path)?;
+    let mut file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    expect_regular(&metadata, path)?;
+    let length = metadata.len();
+    let mut bytes = Vec::new();
+    (&mut file).take(length.min(HEAD_BYTES)).read_to_end(&mut bytes).map_err(io)?;
+    if is_zip(&bytes) {
+        let start = length.saturating_sub(torch_file::TAIL_BYTES as u64);
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(start)).map_err(io)?;
+        (&mut file).take(length - start).read_to_end(&mut tail).map_err(io)?;
+        if !torch_file::has_end(&tail) {
+            return Err(Error::data(at(path, length), torch_file::NO_END));
+        }
+    } else {
+        refuse_others(&bytes, length, path)?;
+        safetensors_file::header_length(&bytes, length, path)?;
+    }
+    file.seek(SeekFrom::Start(bytes.len() as u64)).map_err(io)?;
+    // No more than there was: a file may grow while it is read.
+    let rest = length.saturating_sub(bytes.len() as u64);
+    bytes.reserve_exact(usize::try_from(rest).unwrap_or(0));
+    file.take(rest).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+fn expect_regular(metadata: &Metadata, path: &Path) -> Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        return Ok(());
+    }
+    let found = if kind.is_dir() { "a folder" } else { special(kind) };
+    Err(Error::data(path.display(), format!("expected a regular file, found {found}")))
+}
+
+#[cfg(unix)]
+fn special(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match kind {
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_kind: FileType) -> &'static str {
+    "a device"
+}
+
+fn is_zip(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06")
+}
+
+/// Refuses a file of `length` bytes whose beginning is that of a known format that is not read.
+fn refuse_others(bytes: &[u8], length: u64, path: &Path) -> Result<()> {
     // Asked before pickles: a header of 640 bytes begins as a pickle does.
     let plausible = bytes.get(8) == Some(&b'{')
-        && bytes.first_chunk().is_some_and(|&length| u64::from_le_bytes(length) <= bytes.len() as u64);
+        && bytes.first_chunk().is_some_and(|&header| u64::from_le_bytes(header) <= length);
     if !plausible {
         if let [0x80, protocol @ 2..=5, ..] = bytes {
             return Err(Error::data(
@@ -73,5 +148,5 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<(StateDict, FileFormat)> {
             }
         }
     }
-    Ok((safetensors_file::parse(bytes, path)?, FileFormat::Safetensors))
+    Ok(())
 }

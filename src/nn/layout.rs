@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::state_dict::StateDict;
+use crate::data::problems::shown;
 use crate::{Error, Result};
 
 /// Wrappers that may stand before the names of a backbone, in any combination.
@@ -33,6 +34,10 @@ const WRAPPERS: [&str; 18] = [
     "_feature_blocks.",
     "base_model.",
 ];
+/// Wrappers before one name, and different prefixes in one file, of which more are not tried: programs nest three
+/// or four, and what a file may cost must not grow with the square of its names.
+const MOST_WRAPPERS: usize = 8;
+const MOST_PREFIXES: usize = 1000;
 /// Wrappers that say nothing of what they wrap (data parallel, compiled, Lightning): they leave every name.
 const NEUTRAL: [&str; 4] = ["module.", "_orig_mod.", "model.", "state_dict."];
 /// Wrappers whose `fc` is a projection head: what they wrap was trained by contrast, not on classes.
@@ -178,7 +183,11 @@ pub struct Recognized {
 /// [`Error::Data`] at `place` when two tensors would get one name (both named).
 pub fn to_native_names(state: &mut StateDict, place: &str) -> Result<Option<Recognized>> {
     let Some((layout, prefix)) = recognize(state) else { return Ok(None) };
-    let head = prefix.split_inclusive('.').any(|wrapper| CONTRASTIVE.contains(&wrapper));
+    let contrastive = prefix.split_inclusive('.').any(|wrapper| CONTRASTIVE.contains(&wrapper));
+    // Beside a projector of its own name, `fc` is what the backbone was built with.
+    let names = || state.tensors.keys().chain(state.counters.keys()).chain(state.skipped.keys());
+    let projects = |name: &String| native_name(name, layout, &prefix, false).starts_with("projector.");
+    let head = contrastive && !names().any(projects);
     let rename = |name: &str| native_name(name, layout, &prefix, head);
     state.tensors = renamed(std::mem::take(&mut state.tensors), rename, place)?;
     state.counters = renamed(std::mem::take(&mut state.counters), rename, place)?;
@@ -191,14 +200,16 @@ fn recognize(state: &StateDict) -> Option<(&'static Layout, String)> {
     let mut prefixes: Vec<&str> = vec![""];
     for name in state.tensors.keys() {
         let mut end = 0;
-        while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| name[end..].starts_with(**wrapper)) {
+        for _ in 0..MOST_WRAPPERS {
+            let fits = |wrapper: &&&str| name[end..].starts_with(**wrapper);
+            let Some(wrapper) = WRAPPERS.iter().find(fits) else { break };
             end += wrapper.len();
             prefixes.push(&name[..end]);
         }
     }
     prefixes.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
     prefixes.dedup();
-    prefixes.into_iter().find_map(|prefix| {
+    prefixes.into_iter().take(MOST_PREFIXES).find_map(|prefix| {
         let has = |name: &&str| state.tensors.contains_key(&format!("{prefix}{name}"));
         let layout = LAYOUTS.iter().find(|layout| layout.signature.iter().all(has))?;
         Some((layout, prefix.to_string()))
@@ -257,7 +268,12 @@ fn renamed<T>(
         if let Some((other, _)) = result.get(&native) {
             return Err(Error::data(
                 place,
-                format!("expected one tensor for {native}, found {other} and {name}; leave one of them out"),
+                format!(
+                    "expected one tensor for {}, found {} and {}; leave one of them out",
+                    shown(&native),
+                    shown(other),
+                    shown(&name)
+                ),
             ));
         }
         result.insert(native, (name, value));

@@ -22,6 +22,7 @@ mod mobilenet_v2;
 pub mod recognize;
 mod resnet;
 pub mod safetensors_file;
+mod safetensors_header;
 pub mod state_dict;
 pub mod torch_file;
 mod vgg;

@@ -1,6 +1,7 @@
 //! Which architecture a state dict holds, from its names and shapes alone, and how images are prepared for it.
 
 use super::architecture::{Architecture, Stem};
+use super::encoder_file::WIDEST;
 use super::layout::Recognized;
 use super::state_dict::StateDict;
 use crate::{Error, Result};
@@ -29,6 +30,8 @@ pub struct Preparation {
     pub certain: bool,
 }
 
+/// Most patches or positions along a side of an image: images of 2048 pixels.
+const LARGEST_GRID: usize = 64;
 /// Side of CLIP's images over that of the map before pooling, and ViT-B/32's patch.
 const CLIP_STRIDE: usize = 32;
 
@@ -79,11 +82,14 @@ struct Shapes<'a> {
 
 impl Shapes<'_> {
     fn has(&self, name: &str) -> bool {
-        self.state.tensors.contains_key(name)
+        !self.shape(name).is_empty()
     }
 
+    /// Dimensions of a tensor; none where it is missing or, with a dimension of 0, holds nothing that its other
+    /// dimensions could be believed for.
     fn shape(&self, name: &str) -> &[usize] {
-        self.state.tensors.get(name).map_or(&[], |tensor| &tensor.dimensions)
+        let tensor = self.state.tensors.get(name).filter(|tensor| !tensor.dimensions.contains(&0));
+        tensor.map_or(&[], |tensor| &tensor.dimensions)
     }
 
     /// A tensor's first dimension, 0 where there is none.
@@ -98,6 +104,18 @@ impl Shapes<'_> {
         })
     }
 
+    /// `times` the first dimension of a tensor, which must be a width that a model can have.
+    fn width(&self, name: &str, times: usize) -> Result<usize> {
+        let channels = self.first(name);
+        match channels.checked_mul(times).filter(|width| (1..=WIDEST).contains(width)) {
+            Some(width) => Ok(width),
+            None => self.unsupported(
+                format!("{channels} channels in {name}"),
+                &format!("an encoder of 1 to {WIDEST} channels"),
+            ),
+        }
+    }
+
     fn unsupported<T>(&self, found: String, supported: &str) -> Result<T> {
         Err(Error::data(self.place, format!("expected {supported}, found {found}")))
     }
@@ -105,7 +123,7 @@ impl Shapes<'_> {
     fn resnet(&self) -> Result<Recognition> {
         let blocks = self.blocks("");
         let bottleneck = self.has("layer1.0.conv3.weight");
-        let width = self.first("conv1.weight");
+        let width = self.width("conv1.weight", 1)?;
         let kind = if bottleneck { "bottleneck" } else { "basic" };
         let supported = "ResNet-18, -34, -50 or -101";
         let architecture = match (bottleneck, blocks) {
@@ -145,7 +163,7 @@ impl Shapes<'_> {
         Ok(Recognition {
             architecture: Architecture::MobilenetV2,
             stem: Stem::Own,
-            width: self.first("features.0.0.weight"),
+            width: self.width("features.0.0.weight", 1)?,
             size: None,
             evidence: format!("{blocks} inverted residual blocks"),
         })
@@ -165,7 +183,7 @@ impl Shapes<'_> {
         Ok(Recognition {
             architecture: Architecture::Vgg11Bn,
             stem: Stem::Own,
-            width: self.first("features.0.weight"),
+            width: self.width("features.0.weight", 1)?,
             size: None,
             evidence: "8 convolutions with batch norm".into(),
         })
@@ -179,8 +197,9 @@ impl Shapes<'_> {
                 "CLIP's ResNet RN50 of [3, 4, 6, 3]",
             );
         }
-        let width = 2 * self.first("visual.conv1.weight");
-        let tokens = self.first("visual.attnpool.positional_embedding");
+        let width = self.width("visual.conv1.weight", 2)?;
+        // Before the attention pool there are 32 times as many channels as in the first stage.
+        let tokens = self.tokens("visual.attnpool.positional_embedding", 32 * width)?;
         Ok(Recognition {
             architecture: Architecture::ClipRn50,
             stem: Stem::Own,
@@ -201,11 +220,12 @@ impl Shapes<'_> {
                 "CLIP's ViT-B/32 of 12 layers over patches of 32",
             );
         }
-        let tokens = self.first("visual.positional_embedding");
+        let width = self.width("visual.class_embedding", 1)?;
+        let tokens = self.tokens("visual.positional_embedding", width)?;
         Ok(Recognition {
             architecture: Architecture::ClipVitB32,
             stem: Stem::Own,
-            width: self.first("visual.class_embedding"),
+            width,
             size: Some(self.side(tokens)?),
             evidence: format!(
                 "{layers} transformer layers over {tokens} tokens; taken for OpenAI's, with quick-GELU: \
@@ -215,14 +235,26 @@ impl Shapes<'_> {
         })
     }
 
+    /// Tokens of a positional embedding, whose rows are `width` wide.
+    fn tokens(&self, name: &str, width: usize) -> Result<usize> {
+        match *self.shape(name) {
+            [tokens, found] if found == width => Ok(tokens),
+            ref other => self.unsupported(
+                format!("{name} of {other:?}"),
+                &format!("a positional embedding of [tokens, {width}]"),
+            ),
+        }
+    }
+
     /// Side of the images that give so many tokens, the first of which is no part of the image.
     fn side(&self, tokens: usize) -> Result<usize> {
         let grid = tokens.saturating_sub(1).isqrt();
-        // A grid of more than a few hundred patches a side is no image.
-        if grid == 0 || grid > 1024 || grid * grid + 1 != tokens {
+        if grid == 0 || grid > LARGEST_GRID || grid * grid + 1 != tokens {
             return self.unsupported(
                 format!("{tokens}"),
-                "a positional embedding of one token and a square of others",
+                &format!(
+                    "a positional embedding of one token and a square of others, at most {LARGEST_GRID} a side"
+                ),
             );
         }
         Ok(grid * CLIP_STRIDE)

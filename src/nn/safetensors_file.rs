@@ -5,28 +5,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::element_type::ElementType;
+use super::file_format;
+use super::safetensors_header::{Entry, Header, METADATA};
 use super::state_dict::{BATCH_COUNTER, StateDict, StateTensor};
 use crate::data::image_set::hex;
-use crate::data::problems::at;
+use crate::data::problems::{LONGEST_MESSAGE, at, shown, shown_up_to};
 use crate::files::write_bytes_atomic;
 use crate::{Error, Result};
 
 /// The format's own limit.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
-const METADATA: &str = "__metadata__";
-
-/// One tensor in a header.
-#[derive(Deserialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: [u64; 2],
-}
 
 /// Reads a file and its SHA-256 (hexadecimal). F32, F16, BF16 and F64 become f32, single whole numbers of any integer
 /// type become counters; tensors of every other type are listed as skipped, not refused.
@@ -34,8 +26,32 @@ struct Entry {
 /// # Errors
 /// [`Error::Io`], or [`Error::Data`] at `FILE@OFFSET`: a header that is not one, or tensors that do not fill the file exactly.
 pub fn read(path: &Path) -> Result<(StateDict, String)> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = file_format::read_bytes(path)?;
     Ok((parse(&bytes, path)?, hex(&Sha256::digest(&bytes))))
+}
+
+/// Length of the header of a file of `file_bytes` that begins with `head`.
+///
+/// # Errors
+/// [`Error::Data`] at `FILE@0`: a length that is not there, beyond the file or beyond the format's limit.
+pub(super) fn header_length(head: &[u8], file_bytes: u64, path: &Path) -> Result<u64> {
+    let Some(length) = head.first_chunk() else {
+        return Err(Error::data(
+            at(path, 0),
+            format!("expected 8 bytes of header length, found a file of {file_bytes} bytes"),
+        ));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > file_bytes.saturating_sub(8) || length > MOST_HEADER_BYTES {
+        return Err(Error::data(
+            at(path, 0),
+            format!(
+                "expected a header length within the file of {file_bytes} bytes and at most {MOST_HEADER_BYTES}, found \
+                 {length}; not a safetensors file, or cut short"
+            ),
+        ));
+    }
+    Ok(length)
 }
 
 /// Reads a file's bytes; `path` is what errors call it.
@@ -44,67 +60,43 @@ pub fn read(path: &Path) -> Result<(StateDict, String)> {
 /// See [`read`].
 pub fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
     let wrong = |offset: u64, problem: String| Error::data(at(path, offset), problem);
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(wrong(
-            0,
-            format!("expected 8 bytes of header length, found a file of {} bytes", bytes.len()),
-        ));
-    };
-    let length = u64::from_le_bytes(*length);
-    if length > rest.len() as u64 || length > MOST_HEADER_BYTES {
-        return Err(wrong(
-            0,
-            format!(
-                "expected a header length within the file of {} bytes and at most {MOST_HEADER_BYTES}, found {length}; not a safetensors file, or cut short",
-                bytes.len()
-            ),
-        ));
-    }
-    let (header, data) = rest.split_at(length as usize);
-    let header: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|error| {
-        wrong(8 + json_offset(header, &error), format!("expected a JSON object as header, found: {error}"))
+    let length = header_length(bytes, bytes.len() as u64, path)?;
+    // It was found to lie within the file.
+    let (header, data) = bytes[8..].split_at(length as usize);
+    let Header { metadata, entries } = serde_json::from_slice(header).map_err(|error| {
+        let found = shown_up_to(&error.to_string(), LONGEST_MESSAGE);
+        wrong(8 + json_offset(header, &error), format!("expected a JSON object as header, found: {found}"))
     })?;
 
-    let mut state = StateDict::default();
-    let mut spans = Vec::new();
-    for (name, value) in header {
-        if name == METADATA {
-            state.metadata = serde_json::from_value(value)
-                .map_err(|error| wrong(8, format!("{METADATA}: expected names with text values: {error}")))?;
-            continue;
-        }
-        let entry: Entry = serde_json::from_value(value).map_err(|error| {
-            wrong(8, format!("{name}: expected dtype, shape and data_offsets in the header: {error}"))
-        })?;
+    let mut spans = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
         let [start, end] = entry.data_offsets;
-        let place = 8 + length + start.min(data.len() as u64);
-        let tensor = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-        let Some(bytes) = tensor.and_then(|(start, end)| data.get(start..end)) else {
+        if start > end || end > data.len() as u64 {
             return Err(wrong(
-                place,
+                8 + length + start.min(data.len() as u64),
                 format!(
-                    "{name}: expected data_offsets within the {} bytes of tensors, found {start} to {end}; the file \
+                    "{}: expected data_offsets within the {} bytes of tensors, found {start} to {end}; the file \
                      may be cut short",
+                    shown(&name),
                     data.len()
                 ),
             ));
-        };
-        spans.push((start, end, name.clone()));
-        read_tensor(&mut state, name, &entry, bytes).map_err(|problem| wrong(place, problem))?;
+        }
+        spans.push((start, end, name, entry));
     }
-
-    spans.sort_unstable();
+    spans.sort_unstable_by(|(s, e, name, _), (t, f, other, _)| (s, e, name).cmp(&(t, f, other)));
     let mut filled = 0;
-    for (start, end, name) in spans {
-        if start != filled {
+    for (start, end, name, _) in &spans {
+        if *start != filled {
             return Err(wrong(
                 8 + length + start,
                 format!(
-                    "{name}: expected to start at offset {filled}, where the tensor before it ends, found {start}"
+                    "{}: expected to start at offset {filled}, where the tensor before it ends, found {start}",
+                    shown(name)
                 ),
             ));
         }
-        filled = end;
+        filled = *end;
     }
     if filled != data.len() as u64 {
         let spare = data.len() as u64 - filled;
@@ -112,6 +104,13 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
             8 + length + filled,
             format!("expected the file to end here, found {spare} more bytes"),
         ));
+    }
+
+    // Only now, when no byte belongs to two tensors: what is read is no larger than the file allows.
+    let mut state = StateDict { metadata, ..StateDict::default() };
+    for (start, end, name, entry) in spans {
+        let bytes = &data[start as usize..end as usize];
+        read_tensor(&mut state, name, &entry, bytes).map_err(|problem| wrong(8 + length + start, problem))?;
     }
     Ok(state)
 }
@@ -124,19 +123,19 @@ fn read_tensor(
     bytes: &[u8],
 ) -> std::result::Result<(), String> {
     // Every dimension divides the number of bytes, which fits, or is one of several beside a zero.
-    let dimensions: Vec<usize> =
-        entry.shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
+    let shape = &entry.shape.0;
+    let dimensions: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
     let Some(element_type) = ElementType::named(&entry.dtype) else {
-        let dtype: String = entry.dtype.chars().take(40).flat_map(char::escape_debug).collect();
+        let dtype = shown_up_to(&entry.dtype, 40);
         state.skipped.insert(name, format!("{dtype} of shape {dimensions:?}"));
         return Ok(());
     };
     let width = element_type.width as u64;
-    let expected = entry.shape.iter().try_fold(width, |product, &d| product.checked_mul(d));
+    let expected = shape.iter().try_fold(width, |product, &d| product.checked_mul(d));
     if expected != Some(bytes.len() as u64) {
         return Err(format!(
-            "{name}: expected as many bytes as shape {:?} of {} needs, found {}",
-            entry.shape,
+            "{}: expected as many bytes as shape {shape:?} of {} needs, found {}",
+            shown(&name),
             entry.dtype,
             bytes.len()
         ));

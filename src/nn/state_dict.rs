@@ -14,6 +14,9 @@ const LISTED: usize = 20;
 /// Ending of the counters that PyTorch keeps beside running statistics.
 pub const BATCH_COUNTER: &str = "num_batches_tracked";
 
+/// Ending of the names of running variances.
+const VARIANCE: &str = "running_var";
+
 /// One tensor, row-major, with the dimensions that it has in files (OIHW for convolutions).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateTensor {
@@ -84,7 +87,8 @@ impl StateDict {
     ///
     /// # Errors
     /// [`Error::Data`] at `place`, naming each expected tensor (up to 20, then a count) that is missing, has other
-    /// dimensions (with both), or holds NaN or infinity (with its index and value).
+    /// dimensions (with both), or holds NaN, infinity or, in a running variance, a
+    /// negative number (with its index and value).
     pub fn match_parameters<'a>(
         &self,
         place: &str,
@@ -112,15 +116,22 @@ impl StateDict {
                     unfit = true;
                     wrong.push(format!("{name}: expected {dimensions:?}, found {:?}", tensor.dimensions));
                 }
-                Some(tensor) => match tensor.values.iter().position(|value| !value.is_finite()) {
-                    Some(index) => wrong.push(format!(
-                        "{name}: expected finite values, found {} at index {index}",
-                        tensor.values[index]
-                    )),
-                    None => {
-                        matched.values.insert(name.to_string(), tensor.values.clone());
+                Some(tensor) => {
+                    // The root of a negative variance is NaN, which a ReLU turns into zeros that nobody notices.
+                    let (wanted, least) = match name.ends_with(VARIANCE) {
+                        true => ("finite variances of 0 or more", 0.0),
+                        false => ("finite values", f32::MIN),
+                    };
+                    match tensor.values.iter().position(|value| !value.is_finite() || *value < least) {
+                        Some(index) => wrong.push(format!(
+                            "{name}: expected {wanted}, found {} at index {index}",
+                            tensor.values[index]
+                        )),
+                        None => {
+                            matched.values.insert(name.to_string(), tensor.values.clone());
+                        }
                     }
-                },
+                }
             }
         }
         if !wrong.is_empty() {

@@ -15,6 +15,11 @@ use super::{Fault, shown};
 
 const END: &[u8] = b"PK\x05\x06";
 const END_BYTES: usize = 22;
+const MOST_COMMENT: usize = 0xffff;
+/// Within as many bytes of its end, an archive has the record with which it ends.
+pub const TAIL_BYTES: usize = MOST_COMMENT + END_BYTES;
+pub const NO_END: &str = "zip: expected the archive's list of entries before the end of the file, found none; the file \
+                          is cut short, download or copy it again";
 const WIDE_END: &[u8] = b"PK\x06\x06";
 const WIDE_LOCATOR: &[u8] = b"PK\x06\x07";
 const WIDE_LOCATOR_BYTES: usize = 20;
@@ -228,24 +233,20 @@ impl<'f> Archive<'f> {
     }
 }
 
+/// Where the record stands with which an archive ends; `bytes` are the archive or its last [`TAIL_BYTES`].
+pub fn end_record(bytes: &[u8]) -> Option<usize> {
+    let last = bytes.len().checked_sub(END_BYTES)?;
+    // Its comment must end with the file.
+    (last.saturating_sub(MOST_COMMENT)..=last).rev().find(|&end| {
+        bytes[end..].starts_with(END)
+            && number(bytes, end + 20, 2) == Some((bytes.len() - end - END_BYTES) as u64)
+    })
+}
+
 /// Start and end of the list of entries, and how many it has.
 fn find_list(bytes: &[u8]) -> Result<(usize, usize, u64), Fault> {
-    let none = || {
-        Fault::at(
-            bytes.len() as u64,
-            "zip: expected the archive's list of entries before the end of the file, found none; the file is cut \
-             short, download or copy it again",
-        )
-    };
-    // A comment of at most 65,535 bytes may follow, and must end with the file.
-    let last = bytes.len().checked_sub(END_BYTES).ok_or_else(none)?;
-    let end = (last.saturating_sub(0xffff)..=last)
-        .rev()
-        .find(|&end| {
-            bytes[end..].starts_with(END)
-                && number(bytes, end + 20, 2) == Some((bytes.len() - end - END_BYTES) as u64)
-        })
-        .ok_or_else(none)?;
+    let none = || Fault::at(bytes.len() as u64, NO_END);
+    let end = end_record(bytes).ok_or_else(none)?;
     let field = |offset, width| number(bytes, offset, width).ok_or_else(none);
     let (mut count, mut length, mut start) = (field(end + 10, 2)?, field(end + 12, 4)?, field(end + 16, 4)?);
     let locator = end.checked_sub(WIDE_LOCATOR_BYTES).filter(|&l| bytes[l..].starts_with(WIDE_LOCATOR));

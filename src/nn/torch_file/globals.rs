@@ -34,7 +34,7 @@ pub enum Known {
 }
 
 /// Plain data that training checkpoints are known to hold beside weights.
-const DATA: [(&str, &str); 23] = [
+const DATA: [(&str, &str); 35] = [
     ("argparse", "Namespace"),
     ("types", "SimpleNamespace"),
     ("datetime", "datetime"),
@@ -58,6 +58,18 @@ const DATA: [(&str, &str); 23] = [
     ("torch", "per_tensor_affine"),
     ("torch", "per_channel_affine"),
     ("numpy", "dtype"),
+    ("datetime", "date"),
+    ("datetime", "time"),
+    ("datetime", "timezone"),
+    ("pathlib", "PureWindowsPath"),
+    ("pathlib._local", "Path"),
+    ("pathlib._local", "PosixPath"),
+    ("pathlib._local", "WindowsPath"),
+    ("pathlib._local", "PurePosixPath"),
+    ("pathlib._local", "PureWindowsPath"),
+    ("uuid", "UUID"),
+    ("collections", "deque"),
+    ("torch.torch_version", "TorchVersion"),
 ];
 
 /// PyTorch's storages, and the types of their elements as `torch.…` names them and as files do.
@@ -76,7 +88,7 @@ const STORAGES: [(&str, &str); 13] = [
     ("ComplexDoubleStorage", "C128"),
     ("UntypedStorage", ""),
 ];
-const ELEMENT_TYPES: [(&str, &str); 25] = [
+const ELEMENT_TYPES: [(&str, &str); 26] = [
     ("float32", "F32"),
     ("float", "F32"),
     ("float16", "F16"),
@@ -102,6 +114,7 @@ const ELEMENT_TYPES: [(&str, &str); 25] = [
     ("float8_e5m2", "F8_E5M2"),
     ("float8_e4m3fnuz", "F8_E4M3FNUZ"),
     ("float8_e5m2fnuz", "F8_E5M2FNUZ"),
+    ("float8_e8m0fnu", "F8_E8M0"),
 ];
 
 /// What `module.name` is; `None` for everything that is not on the list.
@@ -121,7 +134,8 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
             "list" => Known::List,
             "tuple" => Known::Tuple,
             // Names of types, as default values and annotations mention them.
-            "int" | "float" | "bool" | "str" | "complex" | "bytes" | "bytearray" | "slice" => Known::Data,
+            "int" | "float" | "bool" | "str" | "complex" | "bytes" | "bytearray" | "slice" | "range"
+            | "xrange" => Known::Data,
             _ => return None,
         },
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Known::RebuildTensor,
@@ -147,6 +161,12 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Known::NumpyScalar,
         ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Known::Data,
         ("numpy", "ndarray") => Known::Data,
+        // Types of numbers, as settings mention them.
+        (
+            "numpy",
+            "bool_" | "float16" | "float32" | "float64" | "int8" | "int16" | "int32" | "int64" | "uint8"
+            | "uint16" | "uint32" | "uint64",
+        ) => Known::Data,
         ("_codecs", "encode") => Known::Encode,
         ("torch.storage", "UntypedStorage") | ("torch", "UntypedStorage") => Known::UntypedStorage,
         ("torch", name) if name.ends_with("Storage") => match of(&STORAGES) {

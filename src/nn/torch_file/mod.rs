@@ -23,10 +23,11 @@ use std::path::Path;
 
 use super::file_format::FileFormat;
 use super::state_dict::StateDict;
-use crate::data::problems::at;
+use crate::data::problems::{at, shown};
 use crate::{Error, Result};
 
 use archive::Archive;
+pub(super) use archive::{NO_END, TAIL_BYTES};
 use tensors::Reader;
 
 /// What is wrong with a checkpoint, and at which byte of the file where that is known.
@@ -45,14 +46,9 @@ impl Fault {
     }
 }
 
-/// A name out of a file, fit to be printed: escaped, and cut when it is long.
-fn shown(name: &str) -> String {
-    const MOST: usize = 120;
-    let mut text: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if name.chars().nth(MOST).is_some() {
-        text.push('…');
-    }
-    text
+/// Whether a file that ends with `tail` ends as a zip archive does.
+pub(super) fn has_end(tail: &[u8]) -> bool {
+    archive::end_record(tail).is_some()
 }
 
 /// Reads the weights of a checkpoint; `path` is what errors call the file.

@@ -56,6 +56,13 @@ impl<'a, 'f> Reader<'a, 'f> {
                 tensor.storage.bytes, tensor.offset, tensor.shape, tensor.strides, element_type.name
             )));
         }
+        // A buffer that `expand` made shows few elements many times; to copy them out could fill memory.
+        let stored = tensor.shape.iter().zip(&tensor.strides).filter(|(_, stride)| **stride > 0);
+        let stored: u64 = stored.map(|(&d, _)| d).product();
+        if stored < count && count > self.elements {
+            state.skipped.insert(name, format!("a view of {count} elements over {stored} stored"));
+            return Ok(());
+        }
         let storage = self.storage(tensor, &name)?;
         self.elements = self.elements.checked_sub(count).ok_or_else(|| {
             wrong(format!(
@@ -124,7 +131,11 @@ fn gather(storage: &[u8], tensor: &Tensor, start: usize, length: usize) -> Vec<u
     while bytes.len() < length {
         bytes.extend_from_slice(&storage[position..position + width]);
         for axis in (0..index.len()).rev() {
-            let stride = tensor.strides[axis] as usize * width;
+            // Where a dimension is 1 its stride means nothing, and may be any number.
+            let stride = match tensor.shape[axis] {
+                1 => 0,
+                _ => tensor.strides[axis] as usize * width,
+            };
             index[axis] += 1;
             position += stride;
             if index[axis] < tensor.shape[axis] {

@@ -126,7 +126,7 @@ pub fn select<'a, 'p>(loaded: &'a Loaded<'p>) -> Result<Selection<'a, 'p>, Fault
         selection.metadata.insert("checkpoint.passed_over".into(), passed_over);
     }
     if !taken.is_empty() {
-        selection.metadata.insert("checkpoint.taken".into(), taken);
+        selection.metadata.insert("checkpoint.taken".into(), shown(&taken));
     }
     Ok(selection)
 }
