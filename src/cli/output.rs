@@ -88,7 +88,8 @@ pub fn check_folder(folder: &Path) -> Result<()> {
     if !there.is_dir() {
         return create_folder(folder);
     }
-    let probe = there.join(".contraleak-probe");
+    // Named after the process: others may probe the same folder now.
+    let probe = there.join(format!(".contraleak-probe-{}", std::process::id()));
     write_bytes_atomic(&probe, b"")?;
     std::fs::remove_file(&probe).map_err(|error| Error::io(&probe, error))
 }
