@@ -227,7 +227,7 @@ fn usual_fit(file: &EncoderFile, hints: &Hints) -> Result<Option<(Fit, bool)>> {
 }
 
 /// Data SPECs with the encoder's own preparation in those that name none, the same for all: for CLIP always, because its
-/// input has one size; for others where images are of several sizes, or larger than the input.
+/// input has one size; for others where the images of a set are of several sizes, or all larger than the input.
 ///
 /// # Errors
 /// A SPEC that is not understood; images that cannot be read.
@@ -253,7 +253,9 @@ pub fn fitted_specs(specs: &[&str], file: &EncoderFile, hints: &Hints) -> Result
     }
     let input = fit.side().unwrap_or(usize::MAX);
     let large = sizes.iter().any(|&(width, height)| width.max(height) > input);
-    if problem.is_none() && !large && sizes.windows(2).all(|pair| pair[0] == pair[1]) {
+    // Sets of two sizes are left as they are and refused: a difference between them that no preparation takes away.
+    let one_size = sizes.windows(2).all(|pair| pair[0] == pair[1]);
+    if problem.is_none() && !(large && one_size) {
         return Ok(given);
     }
     let prepared: Vec<Spec> = fitted().collect();
