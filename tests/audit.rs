@@ -208,7 +208,11 @@ fn mistakes_are_named() {
     refused(2, &[with(MEMBERS, OTHERS), vec!["--augment", "eval-32"]].concat(), &["all alike"]);
     refused(2, &[with(MEMBERS, OTHERS), vec!["--shadow-encoder", encoder]].concat(), &["--shadow-members"]);
     refused(2, &with(MEMBERS, "synthetic-faces:count=50,size=16,seed=2"), &["32x32", "16x16"]);
-    refused(2, &with("synthetic-faces:count=3,size=32,seed=1", OTHERS), &["at least 5 of each", "found 3 and 50"]);
+    refused(
+        2,
+        &with("synthetic-faces:count=3,size=32,seed=1", OTHERS),
+        &["at least 5 of each", "found 3 and 50"],
+    );
     let text = folder.path().join("text.pt");
     std::fs::write(&text, "this is no encoder").unwrap();
     let other = ["--encoder", text.to_str().unwrap(), "--members", MEMBERS, "--non-members", OTHERS];
