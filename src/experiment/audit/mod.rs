@@ -238,7 +238,7 @@ fn describe(results: &mut Results, options: &AuditOptions, loaded: &Loaded, fit:
                 "cross-fitting: {folds} parts, each judged by classifiers trained on at most {training_images} members and as many non-members of the others"
             ),
             Some(
-                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows. The p-values take images as judged independently; V and S were trained on overlapping parts, so that theirs are somewhat too small, while T's AUC learns nothing and is exact.",
+                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows. The p-values take images as judged independently; V and S were trained on overlapping parts, so that their p-values are too small and their intervals too narrow, by how much is not known: do not rely on a yes that T's AUC, which learns nothing, does not share.",
             ),
         ),
         Auditor::Shadow { encoder, .. } => {
