@@ -5,6 +5,5 @@ pub mod baselines;
 pub mod blind;
 pub mod classifier;
 pub mod encodermi;
-pub mod folds;
 pub mod membership;
 pub mod probe;

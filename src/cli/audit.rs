@@ -7,7 +7,7 @@ use super::encoder_options::EncoderOptions;
 use super::progress::Screen;
 use super::{Global, interrupt, output};
 use crate::attack::blind::BlindSettings;
-use crate::attack::encodermi::{CrossFit, Settings, Variant, similarity_named};
+use crate::attack::encodermi::{Settings, Variant, similarity_named};
 use crate::experiment::audit::{AuditOptions, Auditor, ShadowTraining, audit};
 use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::Architecture;
@@ -24,8 +24,9 @@ The encoder is a safetensors file or a checkpoint of PyTorch (.pt, .pth), which 
 it; its architecture is recognised. Members and non-members should come from one source and be drawn at random: a
 control that sees only the images says whether they differ in themselves.
 
-Without a shadow encoder, members and non-members judge one another: each part is judged by rules learned from the
-others. --shadow-encoder (with its images) or --shadow-data (half of which trains one) do it as EncoderMI does.
+Without a shadow encoder, rules are learned from one half of the images and judge the other, which they never saw.
+--shadow-encoder (with its images) or --shadow-data (half of which trains one) do it as EncoderMI does; then every
+member and non-member is judged.
 
 Leaves report.html, results.json, scores.csv and config.toml in the folder, and what was measured, so that the
 same command goes on where it was stopped.")]
@@ -75,10 +76,7 @@ pub struct Args {
     /// Recipe of the views [default: clip-query for CLIP, moco-cifar otherwise]
     #[arg(long, value_name = "NAME")]
     augment: Option<String>,
-    /// Parts of the cross-fitting
-    #[arg(long, default_value_t = 5, value_name = "N", conflicts_with_all = ["shadow_encoder", "shadow_data"])]
-    folds: usize,
-    /// Members, and as many non-members, that each part's classifiers learn from, at most
+    /// Members, and as many non-members, that rules are learned from: half of them, at most N
     #[arg(long, default_value_t = 1000, value_name = "N", conflicts_with_all = ["shadow_encoder", "shadow_data"])]
     fit_images: usize,
     /// Images of each group that control encoders are asked about, at most
@@ -121,7 +119,6 @@ fn options(args: &Args) -> Result<AuditOptions> {
         false => Err(Error::usage(format!("{name}: expected {least} to {most}, found {found}"))),
     };
     within("views", args.views, 2, most)?;
-    within("folds", args.folds, 2, usize::MAX)?;
     within("fit-images", args.fit_images, 2, usize::MAX)?;
     within("control-images", args.control_images, 2, usize::MAX)?;
     if args.set_epochs == 0 || args.shadow_epochs == 0 {
@@ -144,7 +141,7 @@ fn options(args: &Args) -> Result<AuditOptions> {
                 data: data.clone(),
                 training: ShadowTraining { arch: args.shadow_arch, epochs: args.shadow_epochs, batch: 64 },
             },
-            None => Auditor::Alone(CrossFit { folds: args.folds, training_images: args.fit_images }),
+            None => Auditor::Alone { fit_images: args.fit_images },
         },
     };
     let variants = args.variants.iter().map(|v| v.parse()).collect::<Result<BTreeSet<Variant>>>()?;

@@ -48,7 +48,19 @@ def weights(name, shape):
     return 0.1 * u
 
 
-def fill_module(module, prefix):
+def clear_weights(name, shape):
+    """As `weights`, but batch norms leave all that they normalise clear of the corners of ReLU and ReLU6: a normalised
+    value is below 6 (of 8 images, at least 2 x 2 positions), halved below 3, and the shift is 3 for most channels, -4
+    (always off) and 10 (always cut off at 6) for some. No rounding decides which way a ReLU goes."""
+    u = fill(name, shape)
+    if len(shape) != 1 or name.startswith("projector.") or "running" in name:
+        return weights(name, shape)
+    if name.endswith("weight"):
+        return 0.5 * (1 + 0.05 * u)
+    return torch.where(u < -0.8, -4.0, torch.where(u > 0.8, 10.0, 3 + 0.1 * u))
+
+
+def fill_module(module, prefix, weights):
     """Fills every tensor from its name in files, through float32 as an engine that stores float32 sees it."""
     state = module.state_dict()
     for name, tensor in state.items():
@@ -74,11 +86,11 @@ def images(name, count, side):
     return ((fill(name, [count, 3, side, side]) + 1) / 2).to(torch.float32).to(torch.float64)
 
 
-def write(path, encoder, features, side, prefix=""):
+def write(path, encoder, features, side, prefix="", weights=weights):
     encoder = encoder.to(torch.float64)
     head = torch.nn.Sequential(torch.nn.Linear(features, 512), torch.nn.ReLU(), torch.nn.Linear(512, 128)).to(torch.float64)
-    fill_module(encoder, prefix)
-    fill_module(head, "projector.")
+    fill_module(encoder, prefix, weights)
+    fill_module(head, "projector.", weights)
     values = {}
     encoder.eval()
     with torch.no_grad():
@@ -99,12 +111,12 @@ def write(path, encoder, features, side, prefix=""):
     print(path, "loss", loss.item())
 
 
-class Vgg(torch.nn.Module):
-    """torchvision's VGG-11-BN up to its last pool, then a global average."""
+class Convolutions(torch.nn.Module):
+    """The convolutions of a torchvision model (VGG-11-BN up to its last pool), then a global average."""
 
-    def __init__(self):
+    def __init__(self, model):
         super().__init__()
-        self.features = torchvision.models.vgg11_bn().features
+        self.features = model.features
 
     def forward(self, x):
         return self.features(x).mean(dim=(2, 3))
@@ -124,6 +136,13 @@ def vit(activation):
 
 
 folder = sys.argv[1]
-write(f"{folder}/vgg11_bn.safetensors", Vgg(), 512, 64)
+write(f"{folder}/vgg11_bn.safetensors", Convolutions(torchvision.models.vgg11_bn()), 512, 64)
+write(
+    f"{folder}/mobilenet_v2_clear.safetensors",
+    Convolutions(torchvision.models.mobilenet_v2()),
+    1280,
+    64,
+    weights=clear_weights,
+)
 write(f"{folder}/clip_vit_b32.safetensors", vit(open_clip.transformer.QuickGELU), 512, 224, "visual.")
 write(f"{folder}/open_clip_vit_b32.safetensors", vit(torch.nn.GELU), 512, 224, "visual.")

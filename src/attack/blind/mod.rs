@@ -4,16 +4,17 @@
 //! (D. Das, J. Zhang, F. Tramèr, "Blind baselines beat membership inference attacks for foundation models", 2024).
 
 mod features;
+mod folds;
 
 pub use features::{FEATURES, describe_image, image_features};
 
-use crate::attack::folds::stratified;
 use crate::attack::membership::network::{Network, NetworkSettings};
 use crate::attack::membership::{Inference, Outcome, Rows};
 use crate::data::ImageSet;
 use crate::gpu::Gpu;
 use crate::metrics::{Control, MembershipMetrics, MembershipResult};
 use crate::{Error, Result};
+use folds::stratified;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the control. Widths and folds are the protocol's; the other numbers are assumed.

@@ -5,13 +5,11 @@
 //! n(n−1)/2 similarities, and a classifier of those that was trained on a shadow encoder's members and
 //! non-members: a vector network (V), a set network (S), or a threshold on the mean (T).
 
-mod cross_fit;
 mod features;
 mod inferrer;
 mod settings;
 mod threshold;
 
-pub use cross_fit::{CrossFit, CrossFitted};
 pub use features::{MembershipFeatures, membership_features};
 pub use inferrer::{Inference, Inferrer};
 pub use settings::{SetSettings, Settings, Variant, VectorSettings, similarity_name, similarity_named};

@@ -9,6 +9,7 @@ use crate::experiment::encodermi::{ROLES, disjoint};
 use crate::experiment::features::Label;
 use crate::experiment::pace::Pace;
 use crate::experiment::report::{DataPart, DataSummary};
+use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -16,6 +17,14 @@ use std::collections::BTreeSet;
 /// Members and non-members, and those of the shadow encoder where there is one.
 pub struct AuditImages {
     sets: Vec<Box<dyn Images>>,
+}
+
+/// Images of one of the sets, and what they are for.
+pub(super) struct Part {
+    role: &'static str,
+    /// Which set.
+    place: usize,
+    indices: Vec<usize>,
 }
 
 /// What was seen of them.
@@ -99,7 +108,7 @@ impl AuditImages {
         let hashed: Vec<(&dyn Images, &[[u8; 32]])> =
             self.sets.iter().zip(&surveys).map(|(set, s)| (&**set, &s.pixel_hashes[..])).collect();
         let (mut kept, mut duplicates_removed) = disjoint(&hashed)?;
-        // A copy in another fold would be judged by what its twin taught.
+        // A copy in another part would be judged by what its twin taught.
         for (kept, survey) in kept.iter_mut().zip(&surveys) {
             let mut seen = BTreeSet::new();
             let before = kept.len();
@@ -109,18 +118,21 @@ impl AuditImages {
         Ok(Surveyed { surveys, kept, duplicates_removed })
     }
 
-    /// The images that are left of each set.
-    pub(super) fn chosen(&self, surveyed: &Surveyed) -> Result<Vec<Chosen<'_>>> {
-        self.sets.iter().zip(&surveyed.kept).map(|(set, kept)| Chosen::new(&**set, kept.clone())).collect()
+    /// The images of each part.
+    ///
+    /// # Errors
+    /// A part without images.
+    pub(super) fn chosen(&self, parts: &[Part]) -> Result<Vec<Chosen<'_>>> {
+        parts.iter().map(|part| Chosen::new(&*self.sets[part.place], part.indices.clone())).collect()
     }
 
     /// What the report says of the data.
-    pub(super) fn summary(&self, surveyed: &Surveyed, chosen: &[Chosen]) -> DataSummary {
+    pub(super) fn summary(&self, surveyed: &Surveyed, parts: &[Part]) -> DataSummary {
         let names: Vec<&str> = self.sets.iter().take(2).map(|set| set.name()).collect();
-        let parts = ROLES.iter().zip(chosen).enumerate().map(|(place, (role, set))| DataPart {
-            role: (*role).into(),
-            count: set.len() as u64,
-            sha256: surveyed.hash_of_kept(place),
+        let parts = parts.iter().map(|part| DataPart {
+            role: part.role.into(),
+            count: part.indices.len() as u64,
+            sha256: surveyed.hash_of(part),
         });
         DataSummary {
             name: if names[0] == names[1] { names[0].into() } else { names.join(" and ") },
@@ -148,10 +160,39 @@ impl Surveyed {
         &self.kept[place]
     }
 
-    /// SHA-256 (hexadecimal) over the pixel hashes of the images that are left, in order.
-    fn hash_of_kept(&self, place: usize) -> String {
+    /// What is left of each set.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let left = ROLES.iter().zip(&self.kept).enumerate();
+        left.map(|(place, (role, kept))| Part { role, place, indices: kept.clone() }).collect()
+    }
+
+    /// The members and the non-members that are judged, and those that rules are learned from: half of the smaller
+    /// group's number from each, at most `most`, drawn by `seed`. Given the rules, images that are judged are
+    /// independent of them and of one another, so that tests and intervals hold their level.
+    pub(super) fn held_out(&self, most: usize, seed: u64) -> Vec<Part> {
+        let learned = (self.kept[0].len().min(self.kept[1].len()) / 2).min(most);
+        let of = |place: usize, role: &'static str, judged: bool| {
+            let kept = &self.kept[place];
+            let order = permutation(Key::from_seed(seed).stream(Stream::Split, 1 + place as u32), kept.len());
+            let (first, rest) = order.split_at(learned);
+            let mut indices: Vec<usize> =
+                if judged { rest } else { first }.iter().map(|&i| kept[i]).collect();
+            // Files are read in their order, as far as they are read.
+            indices.sort_unstable();
+            Part { role, place, indices }
+        };
+        vec![
+            of(0, "members, judged", true),
+            of(1, "non-members, judged", true),
+            of(0, "members that rules were learned from", false),
+            of(1, "non-members that rules were learned from", false),
+        ]
+    }
+
+    /// SHA-256 (hexadecimal) over the pixel hashes of a part, in order.
+    fn hash_of(&self, part: &Part) -> String {
         let mut hash = Sha256::new();
-        self.kept[place].iter().for_each(|&i| hash.update(self.surveys[place].pixel_hashes[i]));
+        part.indices.iter().for_each(|&i| hash.update(self.surveys[part.place].pixel_hashes[i]));
         hex(&hash.finalize())
     }
 
@@ -163,5 +204,36 @@ impl Surveyed {
             Rows::new(FEATURES, self.kept[place].iter().flat_map(row).copied().collect())
         };
         Ok([rows(0)?, rows(1)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_image_both_teaches_and_is_judged() {
+        let survey = || Survey {
+            content_hash: String::new(),
+            pixel_hashes: vec![[0; 32]; 100],
+            difference_hashes: vec![0; 100],
+            described: Vec::new(),
+        };
+        // Of 40 members and 31 non-members that are left, none was removed but the first.
+        let kept = vec![(1..41).collect::<Vec<usize>>(), (1..32).collect()];
+        let surveyed =
+            Surveyed { surveys: vec![survey(), survey()], kept: kept.clone(), duplicates_removed: 2 };
+        for (most, learned) in [(1000, 15), (7, 7)] {
+            let parts = surveyed.held_out(most, 3);
+            assert_eq!(parts.iter().map(|p| p.place).collect::<Vec<_>>(), [0, 1, 0, 1]);
+            assert_eq!([parts[2].indices.len(), parts[3].indices.len()], [learned; 2]);
+            for place in [0, 1] {
+                let mut all = [&parts[place].indices[..], &parts[place + 2].indices].concat();
+                all.sort_unstable();
+                assert_eq!(all, kept[place]);
+            }
+            assert_eq!(surveyed.held_out(most, 3)[2].indices, parts[2].indices);
+            assert_ne!(surveyed.held_out(most, 4)[2].indices, parts[2].indices);
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::load::{Answer, Hints, Loaded, fit_in_words, fitted_specs, load_file};
 use super::report::{Assumption, Cost, Results, Stage};
 use super::tell::Tell;
 use crate::attack::blind::{self, BlindSettings};
-use crate::attack::encodermi::{CrossFit, Settings, Variant};
+use crate::attack::encodermi::{Settings, Variant};
 use crate::augment::Recipe;
 use crate::data::Images;
 use crate::data::resize::Fit;
@@ -30,8 +30,9 @@ use std::time::Instant;
 /// Where the auditor's inference classifiers come from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Auditor {
-    /// No other encoder: members and non-members judge one another by cross-fitting.
-    Alone(CrossFit),
+    /// No other encoder: one half of the images teaches how the others are judged. `fit_images`: members, and as many
+    /// non-members, that rules are learned from, at most.
+    Alone { fit_images: usize },
     /// An encoder of the auditor's own with its images.
     Shadow { encoder: PathBuf, members: String, non_members: String },
     /// Images of which one half trains a shadow encoder.
@@ -75,7 +76,7 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     let file = EncoderFile::read(&options.encoder)?;
     let mut specs = vec![&options.members[..], &options.non_members];
     match &options.auditor {
-        Auditor::Alone(_) => {}
+        Auditor::Alone { .. } => {}
         Auditor::Shadow { members, non_members, .. } => specs.extend([&members[..], non_members]),
         Auditor::ShadowData { data, .. } => specs.push(data),
     }
@@ -112,9 +113,6 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     }
     tell.stage("looking at every image");
     let surveyed = given.survey(&mut |what| tell.note(what))?;
-    if let Auditor::Alone(how) = &options.auditor {
-        how.check(surveyed.kept(0).len(), surveyed.kept(1).len())?;
-    }
     let looked = start.elapsed().as_secs_f64();
     let shadow = match (&options.auditor, &shadow_images) {
         (Auditor::ShadowData { data, training }, Some((members, _))) => {
@@ -127,7 +125,11 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     let trained = start.elapsed().as_secs_f64() - looked;
 
     let shadow_recipe = shadow.as_ref().map(|shadow| recipe(name, shadow)).transpose()?;
-    let chosen = given.chosen(&surveyed)?;
+    let parts = match &options.auditor {
+        Auditor::Alone { fit_images } => surveyed.held_out(*fit_images, options.seed),
+        _ => surveyed.parts(),
+    };
+    let chosen = given.chosen(&parts)?;
     let kept = options.out.join(KEPT);
     let target = Side {
         encoder: &loaded.encoder,
@@ -136,16 +138,16 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
         members: &chosen[0],
         non_members: &chosen[1],
     };
-    let knowledge = match (&options.auditor, &shadow, &shadow_recipe) {
-        (Auditor::Alone(how), ..) => Knowledge::CrossFit(*how),
-        (_, Some(shadow), Some(recipe)) => Knowledge::Shadow(Side {
+    let (members, non_members): (&dyn Images, &dyn Images) = (&chosen[2], &chosen[3]);
+    let knowledge = match (&shadow, &shadow_recipe) {
+        (Some(shadow), Some(recipe)) => Knowledge::Shadow(Side {
             encoder: &shadow.encoder,
             sha256: shadow.sha256(),
             recipe,
-            members: &chosen[2],
-            non_members: &chosen[3],
+            members,
+            non_members,
         }),
-        _ => return Err(Error::shape("audit: the shadow encoder is missing")),
+        _ => Knowledge::Own { members, non_members },
     };
     let audit = Audit {
         target,
@@ -182,7 +184,8 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     if options.attribute {
         tell.stage("attribute inference");
         let clock = Instant::now();
-        let (found, queries) = attribute::infer(gpu, &loaded, &chosen, &kept, options.seed, tell)?;
+        let (found, queries) =
+            attribute::infer(gpu, &loaded, &given.chosen(&surveyed.parts())?, &kept, options.seed, tell)?;
         results.attribute = Some(found);
         results.cost.push(Cost {
             what: "Queries to the audited encoder for attribute inference".into(),
@@ -194,7 +197,7 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
             .push(Stage { name: "attribute inference".into(), seconds: clock.elapsed().as_secs_f64() });
     }
 
-    results.data = given.summary(&surveyed, &chosen);
+    results.data = given.summary(&surveyed, &parts);
     results.encoder = loaded.summary.clone();
     results.other_encoders = shadow.iter().map(|shadow| shadow.summary.clone()).collect();
     results.warnings.extend(given.notes());
@@ -233,12 +236,12 @@ fn describe(results: &mut Results, options: &AuditOptions, loaded: &Loaded, fit:
         results.assumptions.push(assume("Encoder file", sentence.clone(), "concluded from names and shapes"));
     }
     let (how, note) = match &options.auditor {
-        Auditor::Alone(CrossFit { folds, training_images }) => (
+        Auditor::Alone { fit_images } => (
             format!(
-                "cross-fitting: {folds} parts, each judged by classifiers trained on at most {training_images} members and as many non-members of the others"
+                "trained on half of the members and of the non-members, at most {fit_images} of each, drawn at random; the others are judged"
             ),
             Some(
-                "No shadow encoder was given: each image was judged by rules learned from other members and non-members of the same encoder. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows. The p-values take images as judged independently; V and S were trained on overlapping parts, so that their p-values are too small and their intervals too narrow, by how much is not known: do not rely on a yes that T's AUC, which learns nothing, does not share.",
+                "No shadow encoder was given: rules were learned from some members and non-members of this encoder, and the others were judged. This shows what the encoder's answers give away to somebody who knows some of its training images, which is more than a stranger knows.",
             ),
         ),
         Auditor::Shadow { encoder, .. } => {

@@ -6,9 +6,7 @@ use crate::gpu::Gpu;
 
 pub(super) const UNTRAINED: &str = "The same attack on an encoder of the same architecture with its initial random weights. It has seen no image, so nothing may be found.";
 pub(super) const FOREIGN: &str = "The same attack on the shadow encoder, asked about the audited images. It was trained on other images, so nothing may be found.";
-pub(super) const SHUFFLED: &str = "EncoderMI-V trained on shadow images whose membership labels were permuted. It learnt nothing true, so on average nothing may be found.";
-
-pub(super) const SHUFFLED_ALONE: &str = "EncoderMI-V trained on images whose membership labels were permuted. It learnt nothing true, so on average nothing may be found.";
+pub(super) const SHUFFLED: &str = "EncoderMI-V trained on images whose membership labels were permuted. It learnt nothing true, so on average nothing may be found.";
 
 pub(super) fn describe(variant: Variant) -> (&'static str, &'static str) {
     match variant {

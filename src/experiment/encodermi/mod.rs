@@ -11,7 +11,7 @@ use super::kept_features::{Keep, Measured, similarities};
 use super::report::{
     self, Attack, Cost, HistogramFigure, Results, SampleImage, Stage, extremes, png_data_uri,
 };
-use crate::attack::encodermi::{CrossFit, MembershipFeatures, Settings, Variant, similarity_name};
+use crate::attack::encodermi::{MembershipFeatures, Settings, Variant, similarity_name};
 use crate::augment::Recipe;
 use crate::data::{Chosen, Images};
 use crate::files::write_bytes_atomic;
@@ -20,7 +20,7 @@ use crate::metrics::{Control, HistogramPair, MembershipMetrics, MembershipResult
 use crate::rng::threefry2x32_20;
 use crate::train::{CONFIG_FILE, Encoder, Views};
 use crate::{Error, Result};
-use about::{FOREIGN, SHUFFLED, SHUFFLED_ALONE, UNTRAINED, assumptions, citations, describe};
+use about::{FOREIGN, SHUFFLED, UNTRAINED, assumptions, citations, describe};
 use judge::{Judge, Judged};
 use serde_json::json;
 use std::collections::HashSet;
@@ -43,8 +43,8 @@ pub struct Side<'a> {
 pub enum Knowledge<'a> {
     /// Members and non-members of another encoder, as the paper's attacker does.
     Shadow(Side<'a>),
-    /// Other members and non-members of the audited encoder itself, as its owner can.
-    CrossFit(CrossFit),
+    /// Members and non-members of the audited encoder itself, other ones than are judged, as its owner can.
+    Own { members: &'a dyn Images, non_members: &'a dyn Images },
 }
 
 /// What is attacked, and how.
@@ -97,10 +97,11 @@ impl Audit<'_> {
         let mut results = Results::new(title);
         let mut stage = Stages(Instant::now(), Vec::new());
         let target = self.features(gpu, &self.target, "target", 0, tell)?;
-        let shadow = match &self.knowledge {
-            Knowledge::Shadow(side) => Some(self.features(gpu, side, "shadow", 2, tell)?),
-            Knowledge::CrossFit(_) => None,
+        let (teacher, role) = match self.knowledge {
+            Knowledge::Shadow(side) => (side, "shadow"),
+            Knowledge::Own { members, non_members } => (Side { members, non_members, ..self.target }, "own"),
         };
+        let taught = self.features(gpu, &teacher, role, 2, tell)?;
         stage.end("views and features");
         let few = [
             Chosen::evenly(self.target.members, self.control_images)?,
@@ -117,19 +118,10 @@ impl Audit<'_> {
                 let side = Side { encoder, sha256, recipe, ..asked };
                 Some(self.features(gpu, &side, "foreign", 6, tell)?)
             }
-            Knowledge::CrossFit(_) => None,
+            Knowledge::Own { .. } => None,
         };
         stage.end("controls: views and features");
-        let judge = Judge {
-            gpu,
-            settings: &self.settings,
-            cross_fit: match &self.knowledge {
-                Knowledge::CrossFit(how) => Some(*how),
-                Knowledge::Shadow(_) => None,
-            },
-            shadow: shadow.as_ref(),
-            seed: self.seed,
-        };
+        let judge = Judge { gpu, settings: &self.settings, taught: &taught, seed: self.seed };
         let mut scores = Vec::new();
         for &variant in &self.variants {
             if tell(&format!("training EncoderMI-{variant}")) {
@@ -141,7 +133,7 @@ impl Audit<'_> {
             );
             let mut asked_of = vec![&target];
             asked_of.extend(others.iter().map(|(.., features)| *features));
-            let mut judged = judge.judge(variant, &asked_of, tell)?.into_iter();
+            let mut judged = judge.judge(variant, &asked_of)?.into_iter();
             let Some(first) = judged.next() else { return Err(Error::shape("audit: nothing was judged")) };
             let result = result(&first, [self.target.members, self.target.non_members])?;
             let (title, explanation) = describe(variant);
@@ -163,24 +155,23 @@ impl Audit<'_> {
                     if tell(&format!("control: shuffled labels, run {} of {}", run + 1, self.shuffles)) {
                         return Err(stopped());
                     }
-                    let judged = judge.shuffled(run, &target, tell)?;
+                    let judged = judge.shuffled(run, &target)?;
                     let result = self::result(&judged, [self.target.members, self.target.non_members])?;
                     let seed = self.seed.wrapping_add(1 + u64::from(run));
                     runs.push(MembershipMetrics::compute_with(&result, 200, seed));
                 }
-                let text = if shadow.is_some() { SHUFFLED } else { SHUFFLED_ALONE };
-                let control = Control::repeated("shuffled-labels", "Shuffled labels", text, &runs);
+                let control = Control::repeated("shuffled-labels", "Shuffled labels", SHUFFLED, &runs);
                 attack.controls.extend(control);
             }
             results.attacks.push(attack);
             scores.push((variant.id().to_string(), result));
             stage.end(&format!("EncoderMI-{variant} and its controls"));
         }
-        results.histograms = self.histograms(&target, &untrained, shadow.as_ref(), &results)?;
+        results.histograms = self.histograms(&target, &untrained, &taught, &results)?;
         results.samples = self.samples(&scores)?;
         let how = match &self.knowledge {
-            Knowledge::Shadow(_) => json!("shadow encoder"),
-            Knowledge::CrossFit(how) => json!({ "cross-fitting": how }),
+            Knowledge::Shadow(_) => "shadow encoder",
+            Knowledge::Own { .. } => "other images of the audited encoder",
         };
         results.config = json!({ "attack": "encodermi", "knowledge": how, "seed": self.seed, "shuffles": self.shuffles, "settings": self.settings, "recipe": self.target.recipe, "variants": self.variants.iter().map(|v| v.to_string()).collect::<Vec<_>>() });
         results.compat =
@@ -240,15 +231,19 @@ impl Audit<'_> {
         &self,
         target: &Features,
         untrained: &Features,
-        shadow: Option<&Features>,
+        taught: &Features,
         results: &Results,
     ) -> Result<Vec<HistogramFigure>> {
         let threshold = results.attacks.iter().find(|a| a.id == Variant::T.id()).and_then(|a| a.threshold);
         let mut figures = vec![("target", "The audited encoder", target, threshold)];
-        figures.extend(
-            shadow
-                .map(|s| ("shadow", "The shadow encoder, on its own members and non-members", s, threshold)),
-        );
+        figures.push(match self.knowledge {
+            Knowledge::Shadow(_) => {
+                ("shadow", "The shadow encoder, on its own members and non-members", taught, threshold)
+            }
+            Knowledge::Own { .. } => {
+                ("own", "The audited encoder, on the images that rules were learned from", taught, threshold)
+            }
+        });
         figures.push(("untrained", "Control: an encoder that never trained", untrained, None));
         let figure = |(encoder, title, features, threshold): (&str, &str, &Features, Option<f64>)| {
             Ok(HistogramFigure {
@@ -296,7 +291,11 @@ impl Audit<'_> {
     }
 
     fn cost(&self) -> Vec<Cost> {
-        let images = (self.target.members.len() + self.target.non_members.len()) as f64;
+        let own = match self.knowledge {
+            Knowledge::Own { members, non_members } => members.len() + non_members.len(),
+            Knowledge::Shadow(_) => 0,
+        };
+        let images = (self.target.members.len() + self.target.non_members.len() + own) as f64;
         let cost = |what: &str, value: f64, unit: &str| Cost { what: what.into(), value, unit: unit.into() };
         vec![
             cost("Queries to the audited encoder for one decision", self.settings.views as f64, "queries"),
