@@ -55,7 +55,7 @@ fn features_by_hand() {
     let set = images(1, 16, 16, |_, x, _| if x < 8 { [255, 0, 0] } else { [0, 0, 0] });
     let found = image_features(&set).unwrap();
     assert_eq!((found.width(), found.len()), (FEATURES, 1));
-    assert_eq!(FEATURES, 192 + 9 + 24 + 64 + 1);
+    assert_eq!(FEATURES, 192 + 9 + 24 + 64 + 1 + 7);
     let f = found.values();
     for y in 0..8 {
         for x in [0, 1, 2, 5, 6, 7] {

@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::images::{FileFacts, FileFormat};
 use super::problems::{Problem, Problems, at};
 use super::resize::Fit;
 use crate::Result;
@@ -165,14 +166,35 @@ pub(super) fn decode_file(file: &ImageFile, alpha: Alpha, fit: Fit) -> Result<De
 /// Width and height of an image as its header states them; where that does not tell, the image is decoded. What
 /// is wrong behind the header stays unseen.
 pub(super) fn extents_of(file: &ImageFile, alpha: Alpha) -> Result<(usize, usize), Problem> {
-    let mut start = Vec::new();
-    File::open(&file.path)
-        .and_then(|open| open.take(HEADER_BYTES).read_to_end(&mut start))
-        .map_err(|error| file.unreadable(error))?;
-    match header_extents(&start) {
+    extents(file, alpha, &beginning(file)?)
+}
+
+fn extents(file: &ImageFile, alpha: Alpha, start: &[u8]) -> Result<(usize, usize), Problem> {
+    match header_extents(start) {
         Some(extents) => Ok(extents),
         None => decode_file(file, alpha, Fit::AsIs).map(|image| (image.width, image.height)),
     }
+}
+
+fn beginning(file: &ImageFile) -> Result<Vec<u8>, Problem> {
+    let mut start = Vec::new();
+    let read = File::open(&file.path).and_then(|open| open.take(HEADER_BYTES).read_to_end(&mut start));
+    read.map(|_| start).map_err(|error| file.unreadable(error))
+}
+
+/// What the file says of its image.
+pub(super) fn facts_of(file: &ImageFile, alpha: Alpha) -> Result<FileFacts, Problem> {
+    let bytes = std::fs::metadata(&file.path).map_err(|error| file.unreadable(error))?.len();
+    let start = beginning(file)?;
+    let (width, height) = extents(file, alpha, &start)?;
+    let format = match image::guess_format(&start) {
+        Ok(ImageFormat::Jpeg) => FileFormat::Jpeg,
+        Ok(ImageFormat::Bmp) => FileFormat::Bmp,
+        Ok(ImageFormat::WebP) => FileFormat::WebP,
+        // No other is decoded.
+        _ => FileFormat::Png,
+    };
+    Ok(FileFacts { width, height, bytes, format })
 }
 
 /// Width and height of an image that can be used, from the beginning of its file.

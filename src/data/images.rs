@@ -5,6 +5,25 @@ use sha2::{Digest, Sha256};
 use super::image_set::{ImageSet, Labels, Normalization, hex};
 use crate::{Error, Result};
 
+/// What a file says of an image before it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FileFacts {
+    /// Before anything is cut off or made smaller.
+    pub width: usize,
+    pub height: usize,
+    pub bytes: u64,
+    pub format: FileFormat,
+}
+
+/// The formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    Png,
+    Jpeg,
+    Bmp,
+    WebP,
+}
+
 /// Images of one size in a fixed order, with their labels. [`ImageSet`] holds them, [`ImageFiles`](super::ImageFiles)
 /// decodes them on demand.
 pub trait Images: Send + Sync {
@@ -35,6 +54,15 @@ pub trait Images: Send + Sync {
     /// # Errors
     /// The first index that there is no image for; every file that cannot be decoded, by name.
     fn read(&self, indices: &[usize]) -> Result<Vec<u8>>;
+
+    /// What image `index`, below [`len`](Self::len), is as a file; `None` for images that do not lie in files of their own.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more, by name.
+    fn file_facts(&self, index: usize) -> Result<Option<FileFacts>> {
+        let _ = index;
+        Ok(None)
+    }
 
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -126,6 +154,9 @@ impl Images for Chosen<'_> {
     }
     fn notes(&self) -> &[String] {
         self.images.notes()
+    }
+    fn file_facts(&self, index: usize) -> Result<Option<FileFacts>> {
+        self.images.file_facts(self.indices[index])
     }
     fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
         self.check_indices(indices)?;

@@ -39,7 +39,7 @@ pub mod utkface;
 use rayon::prelude::*;
 
 pub use image_set::{ImageSet, Labels, Normalization};
-pub use images::{Chosen, Images};
+pub use images::{Chosen, FileFacts, FileFormat, Images};
 pub use info::{Info, info};
 pub use sheet::export_sheet;
 pub use spec::{Source, Spec};

@@ -6,12 +6,12 @@ use std::time::UNIX_EPOCH;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::decode::{Alpha, Decoded, ImageFile, decode_file, extents_of, other_size};
+use super::decode::{Alpha, Decoded, ImageFile, decode_file, extents_of, facts_of, other_size};
 use super::duplicates_note;
 use super::file_set::{Entry, FileSet};
 use super::folder::skipped_note;
 use super::image_set::{Labels, Normalization, hex};
-use super::images::Images;
+use super::images::{FileFacts, Images};
 use super::problems::{Problem, Problems};
 use super::resize::Fit;
 use super::select::Selection;
@@ -213,6 +213,12 @@ impl Images for ImageFiles {
     }
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+    fn file_facts(&self, index: usize) -> Result<Option<FileFacts>> {
+        let mut problems = Problems::default();
+        let facts = facts_of(&self.files[index], self.alpha).map_err(|problem| problems.push(problem)).ok();
+        problems.into_result()?;
+        Ok(facts)
     }
     fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
         self.check_indices(indices)?;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::duplicates::difference_hash;
 use super::image_set::{ContentHash, hex};
-use super::images::Images;
+use super::images::{FileFacts, Images};
 use crate::{Error, Result};
 
 /// Images in memory at a time, at most.
@@ -27,8 +27,8 @@ pub struct Survey {
     pub content_hash: String,
 }
 
-/// Describes an image, u8 `[height, width, 3]`, by numbers: pixels, width, height.
-pub type Describe<'a> = dyn Fn(&[u8], usize, usize) -> Vec<f32> + Sync + 'a;
+/// Describes an image, u8 `[height, width, 3]`, by numbers: pixels, width, height, what it is as a file.
+pub type Describe<'a> = dyn Fn(&[u8], usize, usize, Option<&FileFacts>) -> Vec<f32> + Sync + 'a;
 
 /// Reads every image once, in chunks that are decoded and looked at on all cores. `progress` hears how many images
 /// are done and says whether to stop.
@@ -58,14 +58,20 @@ pub fn survey(
             )));
         }
         let pixels = images.read(chunk)?;
-        let look = |image: &[u8]| {
-            let described = describe.map_or(Vec::new(), |describe| describe(image, width, height));
-            (<[u8; 32]>::from(Sha256::digest(image)), difference_hash(image, (width, height)), described)
+        let look = |(image, &index): (&[u8], &usize)| {
+            let described = match describe {
+                Some(describe) => describe(image, width, height, images.file_facts(index)?.as_ref()),
+                None => Vec::new(),
+            };
+            Ok((<[u8; 32]>::from(Sha256::digest(image)), difference_hash(image, (width, height)), described))
         };
         // The hash over everything is one after the other, so it runs beside the rest.
-        let looks = || pixels.par_chunks_exact(images.image_bytes()).map(look).collect::<Vec<_>>();
+        let looks = || {
+            let images = pixels.par_chunks_exact(images.image_bytes()).zip(chunk);
+            images.map(look).collect::<Result<Vec<_>>>()
+        };
         let ((), looked) = rayon::join(|| content.pixels(&pixels), looks);
-        for (pixel_hash, difference, described) in looked {
+        for (pixel_hash, difference, described) in looked? {
             found.pixel_hashes.push(pixel_hash);
             found.difference_hashes.push(difference);
             found.described.extend(described);

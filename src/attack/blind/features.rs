@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::attack::membership::Rows;
-use crate::data::ImageSet;
+use crate::data::{FileFacts, FileFormat, ImageSet};
 use crate::data::resize::resize_bilinear;
 use rayon::prelude::*;
 
@@ -14,8 +14,11 @@ const COLOUR_BINS: usize = 8;
 const DIRECTIONS: usize = 16;
 
 /// Numbers of an image: 8×8×3 thumbnail; mean, deviation and skew of each channel; three 8-bin histograms; four
-/// 16-bin histograms; share of high-frequency energy.
-pub const FEATURES: usize = THUMBNAIL * THUMBNAIL * 3 + 3 * 3 + 3 * COLOUR_BINS + 4 * DIRECTIONS + 1;
+/// 16-bin histograms; share of high-frequency energy; of files, width, height, bytes and format.
+pub const FEATURES: usize =
+    THUMBNAIL * THUMBNAIL * 3 + 3 * 3 + 3 * COLOUR_BINS + 4 * DIRECTIONS + 1 + FILE_FEATURES;
+/// Logarithms of width, height and bytes; one of four formats. Zeros where there is no file, which tell nothing.
+const FILE_FEATURES: usize = 3 + 4;
 
 /// Features of every image, `[images, FEATURES]`, from pixels as they are in the set, scaled to [0, 1].
 ///
@@ -24,12 +27,12 @@ pub const FEATURES: usize = THUMBNAIL * THUMBNAIL * 3 + 3 * 3 + 3 * COLOUR_BINS 
 pub fn image_features(set: &ImageSet) -> Result<Rows> {
     let (width, height) = (set.width, set.height);
     let features: Vec<Vec<f32>> =
-        (0..set.len()).into_par_iter().map(|i| describe_image(set.image(i), width, height)).collect();
+        (0..set.len()).into_par_iter().map(|i| describe_image(set.image(i), width, height, None)).collect();
     Rows::new(FEATURES, features.concat())
 }
 
-/// The [`FEATURES`] numbers of one image, u8 `[height, width, 3]`.
-pub fn describe_image(pixels: &[u8], width: usize, height: usize) -> Vec<f32> {
+/// The [`FEATURES`] numbers of one image, u8 `[height, width, 3]`, and of the file that it came from.
+pub fn describe_image(pixels: &[u8], width: usize, height: usize, file: Option<&FileFacts>) -> Vec<f32> {
     let mut found = Vec::with_capacity(FEATURES);
     let thumbnail = resize_bilinear(pixels, (width, height), (THUMBNAIL, THUMBNAIL));
     found.extend(thumbnail.iter().map(|&v| f64::from(v) / 255.0));
@@ -43,7 +46,21 @@ pub fn describe_image(pixels: &[u8], width: usize, height: usize) -> Vec<f32> {
     let grey = Grey { values: &grey, width, height };
     found.extend(grey.directions());
     found.push(grey.high_frequency_share());
+    found.extend(file.map_or([0.0; FILE_FEATURES], file_features));
     found.into_iter().map(|v| v as f32).collect()
+}
+
+fn file_features(file: &FileFacts) -> [f64; FILE_FEATURES] {
+    let is = |format| f64::from(u8::from(file.format == format));
+    [
+        (file.width as f64).ln(),
+        (file.height as f64).ln(),
+        (file.bytes.max(1) as f64).ln(),
+        is(FileFormat::Png),
+        is(FileFormat::Jpeg),
+        is(FileFormat::Bmp),
+        is(FileFormat::WebP),
+    ]
 }
 
 /// Mean, population standard deviation, skewness (0 for a constant channel).

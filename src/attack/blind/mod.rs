@@ -62,11 +62,11 @@ pub struct Blind {
     pub control: Control,
 }
 
-const EXPLANATION: &str = "A classifier that sees only the images, never the model (5-fold cross-validation). If it \
+const EXPLANATION: &str = "A classifier that sees only the images and their files, never the model (5-fold cross-validation). If it \
                            can tell the two sets apart, they differ in themselves, and an attack may measure that.";
 
-/// Runs the control on the audited members and non-members. Features are of pixels alone: an [`ImageSet`] keeps
-/// neither file sizes nor formats, and its images have one size.
+/// Runs the control on the audited members and non-members. Features are of pixels alone: an [`ImageSet`] does not keep
+/// what its images were as files, which [`describe_image`] is told of images that are decoded on demand.
 ///
 /// # Errors
 /// Fewer members or non-members than folds; settings that make no sense; [`Error::Diverged`].
