@@ -297,14 +297,14 @@ fn a_survey_is_what_sets_in_memory_say_of_themselves() {
     assert_eq!(found.pixel_hashes, set.pixel_hashes());
     assert_eq!(found.difference_hashes, duplicates::difference_hashes(&set));
     assert_eq!(found.described.len(), 40 * FEATURES);
-    // The seventh file is 21 x 24 before it is cropped; the last seven numbers are the file's.
+    // The seventh image lies in a WebP of 21 x 24; the last seven numbers are the file's.
     let facts = images.file_facts(7).unwrap().unwrap();
     let bytes = std::fs::metadata(folder.path().join(images.id(7))).unwrap().len();
-    assert_eq!(facts, FileFacts { width: 21, height: 24, bytes, format: FileFormat::Png });
+    assert_eq!(facts, FileFacts { width: 21, height: 24, bytes, format: FileFormat::WebP });
     let described = &found.described[7 * FEATURES..8 * FEATURES];
     assert_eq!(*described, describe_image(set.image(7), 18, 18, Some(&facts)));
     assert_eq!(described[FEATURES - 7], 21f32.ln());
-    assert_eq!(described[FEATURES - 4..], [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(described[FEATURES - 4..], [0.0, 0.0, 0.0, 1.0]);
     assert_eq!(describe_image(set.image(7), 18, 18, None)[FEATURES - 7..], [0.0; 7]);
     assert_eq!(set.file_facts(7).unwrap(), None);
     let hashes = &found.difference_hashes;

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::experiment::bench::{
     self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions,
 };
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::Gpu;
 use crate::nn::{Architecture, Stem};
 use crate::train::EncoderConfig;
 
@@ -171,7 +171,7 @@ struct KernelsArgs {
 struct DispatchArgs {}
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open(&global.gpu_options())?;
     let spinner = progress::spinner("measuring");
     match &args.command {
         BenchCommand::Step(args) => {

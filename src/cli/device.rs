@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Global, output};
 use crate::Result;
-use crate::gpu::{AdapterDescription, Facts, Gpu, GpuOptions, list_adapters};
+use crate::gpu::{AdapterDescription, Facts, Gpu, list_adapters};
 use crate::kernels::variants::{Variant, variants};
 
 /// Show every adapter, which one is used and why, its limits, and the kernel variants chosen for it
@@ -40,7 +40,7 @@ struct Used {
 
 pub fn run(_: &Args, global: &Global) -> Result<()> {
     let adapters = list_adapters();
-    let gpu = match Gpu::open(&GpuOptions::default()) {
+    let gpu = match Gpu::open(&global.gpu_options()) {
         Ok(gpu) => gpu,
         Err(error) => {
             if !global.json {

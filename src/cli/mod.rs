@@ -26,6 +26,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use crate::gpu::GpuOptions;
 use crate::{Error, Result};
 
 #[derive(Parser)]
@@ -56,6 +57,16 @@ pub struct Global {
     /// Say more on stderr; twice says everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Direct convolutions alone: half the rounding, more time (no change where Winograd's are not used)
+    #[arg(long, global = true)]
+    pub exact_conv: bool,
+}
+
+impl Global {
+    /// How commands open the adapter.
+    fn gpu_options(&self) -> GpuOptions {
+        GpuOptions { exact_conv: self.exact_conv, ..GpuOptions::default() }
+    }
 }
 
 #[derive(Subcommand)]

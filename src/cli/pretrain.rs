@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Global, interrupt, output, progress};
 use crate::augment::Recipe;
 use crate::data::{self, ImageSet};
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::Gpu;
 use crate::nn::EncoderFile;
 use crate::nn::{Architecture, HeadKind, Stem};
 use crate::optim::{Optimizer, Schedule};
@@ -176,7 +176,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             (configuration(args, data, &set)?, set, out.clone())
         }
     };
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open(&global.gpu_options())?;
     let total = config.training.total_steps(set.len());
     let mut watch = Watch(progress::bar(total, "training", "steps"));
     let views = config.training.settings().batch * config.training.views();

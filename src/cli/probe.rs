@@ -13,7 +13,7 @@ use crate::experiment::features::Label;
 use crate::experiment::load::load_encoder;
 use crate::experiment::probe::{ProbeJob, write_classifier};
 use crate::experiment::report::{decimal, interval_text};
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::Gpu;
 use crate::{Error, Result};
 
 /// Train a probe on an encoder's frozen features; write the encoder with its linear head as a classifier
@@ -99,7 +99,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         LabelName::Attribute => Label::Attribute,
     };
     let (names, _) = label.of_both(&train, &test)?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open(&global.gpu_options())?;
     let loaded = load_encoder(&gpu, &args.encoder, "encoder", train.width.max(train.height), &hints)?;
     let job =
         ProbeJob { encoder: &loaded, train: &train, test: &test, label, kind, settings, seed: args.seed };

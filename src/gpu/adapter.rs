@@ -22,6 +22,8 @@ pub enum KernelClass {
 pub struct GpuOptions {
     /// Keep naga's bounds checks and loop bounds in every shader (tests do).
     pub checked: bool,
+    /// Direct convolutions everywhere, never Winograd's, which is faster and rounds about twice as much.
+    pub exact_conv: bool,
 }
 
 /// What `contraleak device` says of one adapter.
@@ -103,6 +105,7 @@ impl Gpu {
             subgroup: (features.contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size == info.subgroup_max_size)
                 .then_some(info.subgroup_min_size),
+            exact_conv: options.exact_conv,
             int64: features.contains(wgpu::Features::SHADER_INT64),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,

@@ -11,6 +11,8 @@ pub struct Facts {
     pub class: KernelClass,
     /// The subgroup size, where it is the same for every dispatch.
     pub subgroup: Option<u32>,
+    /// Direct convolutions everywhere, never Winograd's.
+    pub exact_conv: bool,
     /// 64-bit integers in shaders (the software class stores pairs of floats through them).
     pub int64: bool,
     pub max_binding_bytes: u64,

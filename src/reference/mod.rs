@@ -24,3 +24,4 @@ pub mod pool;
 pub mod reduce;
 pub mod rows;
 pub mod similarity;
+pub mod winograd;

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 pub fn devices() -> [&'static Gpu; 2] {
     static UNCHECKED: OnceLock<Gpu> = OnceLock::new();
     let unchecked =
-        UNCHECKED.get_or_init(|| Gpu::open(&GpuOptions { checked: false }).unwrap_or_else(|e| panic!("{e}")));
+        UNCHECKED.get_or_init(|| Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}")));
     [gpu(), unchecked]
 }
 

@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 /// The device that all tests of a file share, with checked shaders. A machine without any adapter fails here.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| Gpu::open(&GpuOptions { checked: true }).unwrap_or_else(|e| panic!("{e}")))
+    GPU.get_or_init(|| {
+        Gpu::open(&GpuOptions { checked: true, ..GpuOptions::default() }).unwrap_or_else(|e| panic!("{e}"))
+    })
 }
 
 /// The facts of `gpu()`, once as they are and once for each other kernel class whose variants run anywhere.

@@ -29,6 +29,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         class,
         subgroup,
         int64,
+        exact_conv: false,
         max_binding_bytes: 128 << 20,
         max_buffer_bytes: 256 << 20,
         max_texture_side: 8192,
@@ -386,7 +387,8 @@ fn boundary_attacks(r: &mut Recording) {
 /// LARS on `facts`. Its table of segments is the one operand of all launchers that cannot be transient, so this
 /// needs a device, of whatever kind.
 pub fn record_lars(facts: &Facts) -> Recording {
-    let gpu = Gpu::open(&GpuOptions { checked: true }).unwrap_or_else(|e| panic!("{e}"));
+    let gpu =
+        Gpu::open(&GpuOptions { checked: true, ..GpuOptions::default() }).unwrap_or_else(|e| panic!("{e}"));
     let table =
         SegmentTable::new(&gpu, &[Segment { offset: 0, length: 10 }]).unwrap_or_else(|e| panic!("{e}"));
     let mut recording = Recording::new(facts);

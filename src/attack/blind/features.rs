@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::attack::membership::Rows;
-use crate::data::{FileFacts, FileFormat, ImageSet};
 use crate::data::resize::resize_bilinear;
+use crate::data::{FileFacts, FileFormat, ImageSet};
 use rayon::prelude::*;
 
 /// Side of the thumbnail.

@@ -10,7 +10,7 @@ use crate::cli::encoder_options::EncoderOptions;
 use crate::cli::{Global, interrupt, output, progress};
 use crate::experiment::encodermi::{Audit, Knowledge, Side};
 use crate::experiment::load::{Answer, Loaded};
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::Gpu;
 use crate::{Error, Result};
 
 /// EncoderMI (CCS 2021): were these images in the encoder's training set?
@@ -74,7 +74,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let hints = args.encoders.hints()?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open(&global.gpu_options())?;
     let opened = args.given.open(&gpu, &hints, Answer::Features)?;
     let (target, shadow) = (&opened.target, &opened.shadow);
     let recipe =

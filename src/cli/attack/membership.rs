@@ -9,7 +9,7 @@ use crate::cli::progress::Screen;
 use crate::cli::{Global, interrupt, output};
 use crate::experiment::load::Answer;
 use crate::experiment::membership::{Family, MembershipAudit, MembershipSettings, audit};
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::Gpu;
 use crate::{Error, cli};
 
 /// He & Zhang (CCS 2021): were these images in the classifier's training set?
@@ -60,7 +60,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         MembershipSettings { top: args.top as usize, boundary_samples: args.boundary_samples, compat };
     let hints = args.encoders.hints()?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open(&global.gpu_options())?;
     let opened = args.given.open(&gpu, &hints, Answer::Logits)?;
     let mut screen = Screen::new("membership inference");
     let asked = MembershipAudit {

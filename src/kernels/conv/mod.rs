@@ -5,7 +5,8 @@
 //! - gradient to input: rows are input pixels, the sum over taps × output channels, columns are input channels;
 //! - gradient to weight: rows are K, the sum runs over output pixels, columns are output channels.
 //!
-//! `software` holds the storage-texture variants for CPU adapters, `tiled` those with workgroup-memory
+//! `software` holds the storage-texture variants for CPU adapters, `winograd` what replaces them for 3x3 kernels with
+//! stride 1 unless exact convolutions are asked for, `tiled` those with workgroup-memory
 //! tiles for GPUs and for every adapter without a fixed subgroup of eight.
 
 use super::{Shape, Tensor};
@@ -136,7 +137,9 @@ impl Weights {
 
 /// `y = x ⋆ w`.
 pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
-    if recording.facts().texture_kernels() {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::conv2d(recording, conv, x, w, y);
+    } else if recording.facts().texture_kernels() {
         software::conv2d(recording, conv, x, w, y);
     } else {
         tiled::conv2d(recording, conv, x, w, y);
@@ -145,7 +148,9 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
 
 /// Gradient of [`conv2d`] to its input: `dx` from `dy` and `w`.
 pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
-    if recording.facts().texture_kernels() {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::conv2d_grad_input(recording, conv, dy, w, dx);
+    } else if recording.facts().texture_kernels() {
         software::conv2d_grad_input(recording, conv, dy, w, dx);
     } else {
         tiled::conv2d_grad_input(recording, conv, dy, w, dx);
@@ -154,7 +159,9 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
 
 /// Gradient of [`conv2d`] to its weights: `dw` from `x` and `dy`.
 pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
-    if recording.facts().texture_kernels() {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::conv2d_grad_weight(recording, conv, x, dy, dw);
+    } else if recording.facts().texture_kernels() {
         software::conv2d_grad_weight(recording, conv, x, dy, dw);
     } else {
         tiled::conv2d_grad_weight(recording, conv, x, dy, dw);
@@ -164,3 +171,4 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
 pub mod depthwise;
 mod software;
 mod tiled;
+mod winograd;

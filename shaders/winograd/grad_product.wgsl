@@ -1,0 +1,46 @@
+// dU = Vᵀ dM of one chunk of tiles: the 36 products, input channels x tiles times tiles x output channels.
+// binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4].
+// Grid: 32 input channels x panels of 32 output channels x 36, one subgroup of eight lanes each, four tiles an
+// iteration: lane = (tile, one of two groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
+#import common/texel
+#import common/pack64
+
+struct Params { blocks: u32, c4: u32, columns4: u32, first: u32 }
+var<immediate> params: Params;
+@group(0) @binding(0) var v: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var dm: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read_write> du: array<vec2<u64>>;
+
+@compute @workgroup_size(8)
+fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let column = group.y * 8u + lane;
+    // Rows and columns beyond the last read what lies there, or zero, and are not stored.
+    let first_v = (group.z * params.blocks * params.c4 + group.x * 8u + (lane >> 2u)) * 32u + (lane & 3u);
+    var from_dm = group.z * params.blocks * 32u * params.columns4 + column;
+#for r in 0..32
+    var c${r} = vec4<f32>(0.0);
+#end
+    for (var k = 0u; k < params.blocks * 8u; k++) {
+        let from_v = first_v + (k >> 3u) * params.c4 * 32u + (k & 7u) * 4u;
+#for m in 0..4
+        let a${m} = textureLoad(v, at(from_v + ${m * 64}u));
+#end
+#for p in 0..4
+        let b${p} = textureLoad(dm, at(from_dm + ${p}u * params.columns4));
+#end
+        from_dm += 4u * params.columns4;
+#for r in 0..32
+        c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 1}u) * b1)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 2}u) * b2)
+            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 3}u) * b3;
+#end
+    }
+    let row = group.x * 32u;
+    let rows = params.c4 * 4u;
+    let to = params.first + (group.z * rows + row) * params.columns4 + column;
+    if column >= params.columns4 { return; }
+#for r in 0..32
+    if row + ${r}u < rows { du[to + ${r}u * params.columns4] = pack64(c${r}); }
+#end
+}

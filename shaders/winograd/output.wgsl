@@ -1,0 +1,43 @@
+// Y = Aᵀ M A: the 4 x 4 outputs of every tile.
+// binding 0: M (winograd/product), 1: y, NC4HW4.
+// Grid: blocks x o4, one invocation for each tile of a block. Roofline: memory, 36/16 of y read.
+#import common/texel
+#import common/pack64
+#import winograd/transform
+
+struct Params {
+    tiles: u32, tiles_image: u32, tiles_line: u32, blocks: u32,
+    o4: u32, height: u32, width: u32, first: u32,
+}
+var<immediate> params: Params;
+@group(0) @binding(0) var m: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec2<u64>>;
+
+@compute @workgroup_size(32)
+fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let tile = group.x * 32u + local;
+    if tile >= params.tiles { return; }
+    let n = tile / params.tiles_image;
+    let within = tile - n * params.tiles_image;
+    let line = within / params.tiles_line;
+    let h0 = line * 4u;
+    let w0 = (within - line * params.tiles_line) * 4u;
+    let start = (group.x * params.o4 + group.y) * 32u + local;
+    let step = params.blocks * params.o4 * 32u;
+#for j in 0..6
+    let t_${j} = output_transform(Six(
+#for i in 0..6
+        textureLoad(m, at(start + ${i * 6 + j}u * step)),
+#end
+    ));
+#end
+    let to = params.first + ((n * params.o4 + group.y) * params.height + h0) * params.width + w0;
+#for i in 0..4
+    if h0 + ${i}u < params.height {
+        let y_${i} = output_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));
+#for j in 0..4
+        if w0 + ${j}u < params.width { y[to + ${i}u * params.width + ${j}u] = pack64(y_${i}[${j}]); }
+#end
+    }
+#end
+}

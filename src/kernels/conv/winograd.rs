@@ -1,0 +1,246 @@
+//! Winograd's F(4 x 4, 3 x 3) for 3x3 convolutions with stride 1 on the software class: 36 products of transformed
+//! tiles and transformed weights take the place of 144 (A. Lavin, S. Gray, CVPR 2016, section 4), with the points
+//! 0, ±5/8, ±3/2 and infinity, which round half as much as 0, ±1, ±2.
+//!
+//! A few images at a time go through transform, products and transform back, so that what lies between stays in
+//! the second-level cache. How many follows from the shape alone.
+
+use super::{Conv2d, WeightShape, Weights, software};
+use crate::gpu::shader::Defines;
+use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TextureId};
+use crate::kernels::{Shape, Tensor};
+
+const WORKGROUP: u32 = 64;
+/// Outputs of a tile, on a side.
+const TILE: usize = 4;
+/// Products of a tile: (4 + 3 − 1)².
+const POSITIONS: usize = 36;
+/// Tiles of a block, the rows of a product.
+const BLOCK: usize = 32;
+/// Transformed inputs and products of a chunk.
+const CHUNK_BYTES: usize = 10 << 20;
+/// Gradients of transformed weights of all chunks: more of them cost more to sum than a larger chunk.
+const GRADIENT_BYTES: usize = 64 << 20;
+/// Fewer channels do not pay for their transforms.
+const LEAST_CHANNELS: usize = 16;
+
+/// Whether `conv` runs this way.
+pub fn applies(facts: &Facts, conv: &Conv2d) -> bool {
+    let (i, o) = (conv.input.c, conv.output.c);
+    facts.texture_kernels()
+        && !facts.exact_conv
+        && (conv.kernel, conv.stride) == (3, 1)
+        && conv.padding <= 2
+        && i.min(o) >= LEAST_CHANNELS
+}
+
+/// Images that go through together, and where they begin.
+#[derive(Clone, Copy)]
+struct Chunk {
+    first: usize,
+    images: usize,
+    /// Tiles of an image: all, and in a line.
+    tiles_image: usize,
+    tiles_line: usize,
+}
+
+impl Chunk {
+    /// The chunks of a batch whose results are `output`, of at most `most` images each and nearly equal.
+    fn all(output: Shape, most: usize) -> Vec<Chunk> {
+        let chunks = output.n.div_ceil(most.clamp(1, output.n));
+        let (tiles_line, lines) = (output.w.div_ceil(TILE), output.h.div_ceil(TILE));
+        let start = |chunk: usize| chunk * output.n / chunks;
+        let chunk = |c: usize| Chunk {
+            first: start(c),
+            images: start(c + 1) - start(c),
+            tiles_image: tiles_line * lines,
+            tiles_line,
+        };
+        (0..chunks).map(chunk).collect()
+    }
+    fn tiles(&self) -> usize {
+        self.images * self.tiles_image
+    }
+    fn blocks(&self) -> usize {
+        self.tiles().div_ceil(BLOCK)
+    }
+    /// Texels of transformed tiles with `c4` texels of channels.
+    fn texels(&self, c4: usize) -> usize {
+        POSITIONS * self.blocks() * BLOCK * c4
+    }
+    /// The immediates by which kernels find a tile.
+    fn tiling(&self) -> [u32; 4] {
+        [self.tiles(), self.tiles_image, self.tiles_line, self.blocks()].map(|v| v as u32)
+    }
+}
+
+/// Images of a chunk, at most: a whole block of tiles at least.
+fn most_images(output: Shape, c4: usize) -> usize {
+    let tiles = output.w.div_ceil(TILE) * output.h.div_ceil(TILE);
+    (CHUNK_BYTES / (POSITIONS * 16 * tiles * c4)).max(BLOCK.div_ceil(tiles))
+}
+
+/// What a direct convolution of the chunk would take: the useful work, of which Winograd's products are a quarter.
+fn direct_flops(chunk: &Chunk, input: Shape, output: Shape) -> u64 {
+    2 * (9 * chunk.images * output.pixels() * input.c * output.c) as u64
+}
+
+/// A buffer that every chunk fills anew, and its texture.
+struct Staged {
+    buffer: Slice,
+    texture: TextureId,
+}
+
+impl Staged {
+    fn new(recording: &mut Recording, label: &str, texels: usize) -> Staged {
+        let buffer = recording.transient(label, texels as u64 * 16);
+        Staged { buffer, texture: recording.texture(label, texels as u64) }
+    }
+    fn copy(&self, recording: &mut Recording, texels: usize) {
+        recording.copy_to_texture(self.buffer.part(0, texels as u64 * 16), self.texture);
+    }
+}
+
+/// Forward: see `super::conv2d`.
+pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+    convolve(recording, x, w, y, conv.padding, false);
+}
+
+/// Gradient to the input: the convolution of `dy` with the turned weights.
+pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
+    let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: 3 };
+    let transposed = Weights::new(turned, recording.transient("transposed weights", turned.bytes()));
+    software::transpose_weights(recording, w, transposed);
+    convolve(recording, dy, transposed, dx, 2 - conv.padding, true);
+}
+
+fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding: usize, flip: bool) {
+    let (c4, o4) = (x.shape.c4(), y.shape.c4());
+    let u = transform_weights(recording, w, flip);
+    let source = recording.as_texture("conv2d x", x.slice);
+    let chunks = Chunk::all(y.shape, most_images(y.shape, c4 + o4));
+    // The first chunk may be smaller than another by one image.
+    let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
+    let v = Staged::new(recording, "winograd input", largest * c4);
+    let m = Staged::new(recording, "winograd products", largest * o4);
+    let panels = o4.div_ceil(8);
+    for chunk in &chunks {
+        transform_input(recording, chunk, (source, x.shape), padding, &v);
+        recording.dispatch(Dispatch {
+            shader: "winograd/product",
+            defines: Defines::new(),
+            bindings: vec![Binding::Texture(v.texture), Binding::Texture(u), Binding::Write(m.buffer)],
+            immediates: [chunk.blocks(), c4, o4, panels].map(|v| v as u32).to_vec(),
+            grid: [chunk.blocks() as u32, panels as u32, POSITIONS as u32],
+            flops: direct_flops(chunk, x.shape, y.shape),
+            bytes: 16 * (chunk.texels(c4 + o4) + POSITIONS * c4 * 4 * panels * 8) as u64,
+        });
+        m.copy(recording, chunk.texels(o4));
+        let mut immediates = chunk.tiling().to_vec();
+        let first = chunk.first * o4 * y.shape.pixels();
+        immediates.extend([o4, y.shape.h, y.shape.w, first].map(|v| v as u32));
+        recording.dispatch(Dispatch {
+            shader: "winograd/output",
+            defines: Defines::new(),
+            bindings: vec![Binding::Texture(m.texture), Binding::Write(y.slice)],
+            immediates,
+            grid: [chunk.blocks() as u32, o4 as u32, 1],
+            flops: 0,
+            bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64,
+        });
+    }
+}
+
+/// Transforms the tiles of `chunk` and leaves them in the texture of `v`.
+fn transform_input(
+    recording: &mut Recording,
+    chunk: &Chunk,
+    (source, shape): (TextureId, Shape),
+    padding: usize,
+    v: &Staged,
+) {
+    let c4 = shape.c4();
+    let mut immediates = chunk.tiling().to_vec();
+    let first = chunk.first * c4 * shape.pixels();
+    immediates.extend([c4, shape.h, shape.w, padding, first].map(|v| v as u32));
+    recording.dispatch(Dispatch {
+        shader: "winograd/input",
+        defines: Defines::new(),
+        bindings: vec![Binding::Texture(source), Binding::Write(v.buffer)],
+        immediates,
+        grid: [chunk.blocks() as u32, c4 as u32, 1],
+        flops: 0,
+        bytes: 16 * (chunk.texels(c4) + chunk.images * c4 * shape.pixels()) as u64,
+    });
+    v.copy(recording, chunk.texels(c4));
+}
+
+/// The transformed weights as a texture.
+fn transform_weights(recording: &mut Recording, w: Weights, flip: bool) -> TextureId {
+    let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
+    let panels = o4.div_ceil(8);
+    let texels = POSITIONS * panels * 8 * rows;
+    let weights = recording.as_texture("conv2d w", w.slice);
+    let transformed = recording.transient("winograd weights", texels as u64 * 16);
+    recording.dispatch(Dispatch {
+        shader: "winograd/weights",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("FLIP", flip),
+        bindings: vec![Binding::Texture(weights), Binding::Write(transformed)],
+        immediates: [rows, o4, panels].map(|v| v as u32).to_vec(),
+        grid: recording.grid((panels * 8 * rows).div_ceil(WORKGROUP as usize) as u64),
+        flops: 0,
+        bytes: w.shape.bytes() + texels as u64 * 16,
+    });
+    recording.as_texture("winograd weights", transformed)
+}
+
+/// Gradient to the weights, in chunks of a few images that are summed in order afterwards.
+pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
+    let (c4, o4) = (x.shape.c4(), dy.shape.c4());
+    let rows = c4 * 4;
+    let texels = POSITIONS * rows * o4;
+    let most =
+        most_images(dy.shape, c4 + o4).max(dy.shape.n.div_ceil((GRADIENT_BYTES / (texels * 16)).max(1)));
+    let chunks = Chunk::all(dy.shape, most);
+    let source = recording.as_texture("conv2d x", x.slice);
+    let upstream = recording.as_texture("conv2d dy", dy.slice);
+    let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
+    let v = Staged::new(recording, "winograd input", largest * c4);
+    let dm = Staged::new(recording, "winograd output gradient", largest * o4);
+    let du = recording.transient("winograd weight gradient", (chunks.len() * texels) as u64 * 16);
+    for (index, chunk) in chunks.iter().enumerate() {
+        transform_input(recording, chunk, (source, x.shape), conv.padding, &v);
+        let mut immediates = chunk.tiling().to_vec();
+        let first = chunk.first * o4 * dy.shape.pixels();
+        immediates.extend([o4, dy.shape.h, dy.shape.w, first].map(|v| v as u32));
+        recording.dispatch(Dispatch {
+            shader: "winograd/grad_output",
+            defines: Defines::new().with("WORKGROUP", WORKGROUP),
+            bindings: vec![Binding::Texture(upstream), Binding::Write(dm.buffer)],
+            immediates,
+            grid: recording.grid((chunk.blocks() * BLOCK * o4).div_ceil(WORKGROUP as usize) as u64),
+            flops: 0,
+            bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * dy.shape.pixels()) as u64,
+        });
+        dm.copy(recording, chunk.texels(o4));
+        recording.dispatch(Dispatch {
+            shader: "winograd/grad_product",
+            defines: Defines::new(),
+            bindings: vec![Binding::Texture(v.texture), Binding::Texture(dm.texture), Binding::Write(du)],
+            immediates: [chunk.blocks(), c4, o4, index * texels].map(|v| v as u32).to_vec(),
+            grid: [c4.div_ceil(8) as u32, o4.div_ceil(8) as u32, POSITIONS as u32],
+            flops: direct_flops(chunk, x.shape, dy.shape),
+            bytes: 16 * (chunk.texels(c4 + o4) + texels) as u64,
+        });
+    }
+    let summed = recording.as_texture("winograd weight gradient", du);
+    recording.dispatch(Dispatch {
+        shader: "winograd/grad_weights",
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        bindings: vec![Binding::Texture(summed), Binding::Write(dw.slice)],
+        immediates: [rows, o4, chunks.len()].map(|v| v as u32).to_vec(),
+        grid: recording.grid((rows * o4).div_ceil(WORKGROUP as usize) as u64),
+        flops: 0,
+        bytes: (chunks.len() * texels * 16) as u64 + dw.shape.bytes(),
+    });
+}

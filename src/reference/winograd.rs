@@ -1,0 +1,193 @@
+//! Winograd's F(4 x 4, 3 x 3) in float64: the same matrices as `shaders/winograd`, as matrices.
+//!
+//! [`Matrices::absolute`] has every entry's magnitude: on the magnitudes of the operands, its results are what the
+//! rounding errors of a Winograd convolution are relative to (Higham, section 3.5, for each of the products).
+
+use super::conv::ConvShape;
+
+/// Outputs, taps and inputs of a tile, on a side.
+const OUTPUTS: usize = 4;
+const TAPS: usize = 3;
+const INPUTS: usize = 6;
+
+/// The three matrices of the one-dimensional algorithm: y = Aᵀ (G g ⊙ Bᵀ d).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrices {
+    /// Aᵀ [4][6].
+    outputs: Vec<Vec<f64>>,
+    /// G [6][3].
+    taps: Vec<Vec<f64>>,
+    /// Bᵀ [6][6].
+    inputs: Vec<Vec<f64>>,
+}
+
+impl Matrices {
+    /// Toom and Cook's construction for the points 0, ±5/8, ±3/2 and infinity.
+    pub fn new() -> Matrices {
+        let points: [f64; 5] = [0.0, 0.625, -0.625, 1.5, -1.5];
+        let others = |p: usize| points.iter().enumerate().filter(move |&(q, _)| q != p).map(|(_, &x)| x);
+        // Coefficients of Π (x − root).
+        let polynomial = |roots: Vec<f64>| {
+            roots.into_iter().fold(vec![1.0], |coefficients: Vec<f64>, root| {
+                let mut next = vec![0.0; coefficients.len() + 1];
+                for (power, c) in coefficients.iter().enumerate() {
+                    next[power + 1] += c;
+                    next[power] -= root * c;
+                }
+                next
+            })
+        };
+        let filled = |mut row: Vec<f64>| {
+            row.resize(INPUTS, 0.0);
+            row
+        };
+        let mut matrices = Matrices {
+            outputs: (0..OUTPUTS)
+                .map(|power| points.iter().map(|p| p.powi(power as i32)).collect())
+                .collect(),
+            taps: Vec::new(),
+            inputs: (0..points.len()).map(|p| filled(polynomial(others(p).collect()))).collect(),
+        };
+        for (p, point) in points.iter().enumerate() {
+            let product: f64 = others(p).map(|q| point - q).product();
+            matrices.taps.push((0..TAPS).map(|power| point.powi(power as i32) / product).collect());
+        }
+        // Infinity: the highest coefficient alone.
+        for (power, row) in matrices.outputs.iter_mut().enumerate() {
+            row.push(f64::from(u8::from(power == OUTPUTS - 1)));
+        }
+        matrices.taps.push(vec![0.0, 0.0, 1.0]);
+        matrices.inputs.push(polynomial(points.to_vec()));
+        matrices
+    }
+
+    /// The same with every entry's magnitude.
+    #[must_use]
+    pub fn absolute(&self) -> Matrices {
+        let magnitudes =
+            |matrix: &[Vec<f64>]| matrix.iter().map(|row| row.iter().map(|v| v.abs()).collect()).collect();
+        Matrices {
+            outputs: magnitudes(&self.outputs),
+            taps: magnitudes(&self.taps),
+            inputs: magnitudes(&self.inputs),
+        }
+    }
+}
+
+impl Default for Matrices {
+    fn default() -> Matrices {
+        Matrices::new()
+    }
+}
+
+/// M x Mᵀ of a square x, row-major.
+fn both_sides(matrix: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
+    let (rows, side) = (matrix.len(), matrix[0].len());
+    let mut result = vec![0.0; rows * rows];
+    for (a, row_a) in matrix.iter().enumerate() {
+        for (b, row_b) in matrix.iter().enumerate() {
+            for i in 0..side {
+                for j in 0..side {
+                    result[a * rows + b] += row_a[i] * x[i * side + j] * row_b[j];
+                }
+            }
+        }
+    }
+    result
+}
+
+fn transposed(matrix: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    (0..matrix[0].len()).map(|j| matrix.iter().map(|row| row[j]).collect()).collect()
+}
+
+/// Calls `visit(n, first output row, first output column)` for every tile.
+fn for_each_tile(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
+    for n in 0..shape.batch {
+        for y in (0..shape.out_height()).step_by(OUTPUTS) {
+            (0..shape.out_width()).step_by(OUTPUTS).for_each(|x| visit(n, y, x));
+        }
+    }
+}
+
+/// The `side` x `side` values of a plane from (y, x) on, zeros outside.
+fn window(plane: &[f64], (height, width): (usize, usize), (y, x): (isize, isize), side: usize) -> Vec<f64> {
+    let at = |i: usize, j: usize| {
+        let (y, x) = (y + i as isize, x + j as isize);
+        let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
+        if inside { plane[y as usize * width + x as usize] } else { 0.0 }
+    };
+    (0..side * side).map(|k| at(k / side, k % side)).collect()
+}
+
+/// Bᵀ d B of the tile whose first output is (y, x), for input channel `i` of image `n`.
+fn input_tile(m: &Matrices, input: &[f64], s: &ConvShape, [n, i, y, x]: [usize; 4]) -> Vec<f64> {
+    let plane = (n * s.in_channels + i) * s.height * s.width;
+    let at = (y as isize - s.padding as isize, x as isize - s.padding as isize);
+    both_sides(&m.inputs, &window(&input[plane..], (s.height, s.width), at, INPUTS))
+}
+
+/// x [N, C, H, W], w [O, C, 3, 3] → [N, O, H', W'], stride 1.
+pub fn conv2d(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let weights: Vec<Vec<f64>> = w.chunks_exact(TAPS * TAPS).map(|g| both_sides(&m.taps, g)).collect();
+    let mut out = vec![0.0; shape.output_len()];
+    for_each_tile(&shape, |n, y, x0| {
+        let tiles: Vec<Vec<f64>> =
+            (0..shape.in_channels).map(|i| input_tile(m, x, &shape, [n, i, y, x0])).collect();
+        for o in 0..shape.out_channels {
+            let mut products = vec![0.0; INPUTS * INPUTS];
+            for (i, tile) in tiles.iter().enumerate() {
+                let weights = &weights[o * shape.in_channels + i];
+                products.iter_mut().zip(tile).zip(weights).for_each(|((p, v), u)| *p += v * u);
+            }
+            let tile = both_sides(&m.outputs, &products);
+            for (k, value) in tile.into_iter().enumerate() {
+                let (row, column) = (y + k / OUTPUTS, x0 + k % OUTPUTS);
+                if row < height && column < width {
+                    out[((n * shape.out_channels + o) * height + row) * width + column] = value;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Gradient of x: the convolution of `gout` with the weights turned by half a circle and transposed.
+pub fn conv2d_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+    let (o, i, taps) = (shape.out_channels, shape.in_channels, TAPS * TAPS);
+    let mut turned = vec![0.0; w.len()];
+    for (index, &value) in w.iter().enumerate() {
+        let (tap, from, to) = (index % taps, index / taps % i, index / taps / i);
+        turned[(from * o + to) * taps + (taps - 1 - tap)] = value;
+    }
+    let back = ConvShape {
+        in_channels: o,
+        out_channels: i,
+        height: shape.out_height(),
+        width: shape.out_width(),
+        padding: TAPS - 1 - shape.padding,
+        ..shape
+    };
+    conv2d(m, gout, &turned, back)
+}
+
+/// Gradient of w: Gᵀ (Σ over tiles of V ⊙ A dY Aᵀ) G.
+pub fn conv2d_grad_weight(m: &Matrices, gout: &[f64], x: &[f64], shape: ConvShape) -> Vec<f64> {
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let (to_products, to_taps) = (transposed(&m.outputs), transposed(&m.taps));
+    let mut sums = vec![vec![0.0; INPUTS * INPUTS]; shape.out_channels * shape.in_channels];
+    for_each_tile(&shape, |n, y, x0| {
+        let tiles: Vec<Vec<f64>> =
+            (0..shape.in_channels).map(|i| input_tile(m, x, &shape, [n, i, y, x0])).collect();
+        for o in 0..shape.out_channels {
+            let plane = &gout[(n * shape.out_channels + o) * height * width..];
+            let at = (y as isize, x0 as isize);
+            let upstream = both_sides(&to_products, &window(plane, (height, width), at, OUTPUTS));
+            for (i, tile) in tiles.iter().enumerate() {
+                let sum = &mut sums[o * shape.in_channels + i];
+                sum.iter_mut().zip(tile).zip(&upstream).for_each(|((s, v), d)| *s += v * d);
+            }
+        }
+    });
+    sums.iter().flat_map(|sum| both_sides(&to_taps, sum)).collect()
+}

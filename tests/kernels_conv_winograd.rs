@@ -1,0 +1,152 @@
+//! Winograd convolutions in three directions against the f64 twins, with and without bounds checks.
+
+mod common;
+use common::dense::{
+    Direction, EVERY_DIRECTION, Kind, Operands, Results, assert_within, devices, random_convs,
+};
+use common::gpu::Draw;
+use contraleak::gpu::{Facts, Gpu};
+use contraleak::kernels::Shape;
+use contraleak::kernels::conv::Conv2d;
+use contraleak::reference::{conv as direct, winograd};
+
+/// 3x3 convolutions with stride 1 and awkward channels, sides and paddings, large enough to be worth it.
+fn shapes() -> Vec<Conv2d> {
+    let mut draw = Draw(21);
+    let mut list = Vec::new();
+    while list.len() < 24 {
+        let channels = 16 + draw.awkward(60);
+        let input = Shape::new(draw.range(1, 4), channels, draw.range(1, 15), draw.range(1, 15));
+        list.extend(Conv2d::new(input, 16 + draw.awkward(60), 3, 1, draw.range(0, 2)));
+    }
+    // Several chunks, the last one larger; one whole block; a tile an image.
+    for (input, channels) in
+        [(Shape::new(13, 64, 32, 32), 64), (Shape::new(8, 32, 8, 8), 32), (Shape::new(33, 16, 4, 4), 20)]
+    {
+        list.extend(Conv2d::new(input, channels, 3, 1, 1));
+    }
+    list
+}
+
+fn facts(gpu: &Gpu) -> Facts {
+    let facts = gpu.facts().clone();
+    assert!(
+        facts.texture_kernels() && !facts.exact_conv,
+        "these tests need a software adapter with subgroups of 8"
+    );
+    facts
+}
+
+/// What the twins say, and what rounding is relative to.
+fn twins(of: &Operands, m: &winograd::Matrices) -> [Vec<f64>; 3] {
+    let shape = of.twin_shape();
+    [
+        winograd::conv2d(m, &of.x, &of.w, shape),
+        winograd::conv2d_grad_input(m, &of.dy, &of.w, shape),
+        winograd::conv2d_grad_weight(m, &of.dy, &of.x, shape),
+    ]
+}
+
+fn magnitudes(of: &Operands) -> Operands {
+    let absolute = |values: &[f64]| values.iter().map(|v| v.abs()).collect();
+    Operands { x: absolute(&of.x), w: absolute(&of.w), dy: absolute(&of.dy), ..*of }
+}
+
+/// Roundings on the way of one product: at most six in each pass of a transform (its constants' included), of which
+/// there are two for each of the three operands; the product; as many additions as the sum has terms.
+fn roundings(terms: usize) -> f64 {
+    (terms + 3 * 2 * 6 + 2) as f64 * 2f64.powi(-24)
+}
+
+fn check(of: &Operands, results: &Results) {
+    let conv = of.conv;
+    let sizes = twins(&magnitudes(of), &winograd::Matrices::new().absolute());
+    let shape = of.twin_shape();
+    let expected = [
+        direct::conv2d(&of.x, &of.w, shape),
+        direct::conv2d_grad_input(&of.dy, &of.w, shape),
+        direct::conv2d_grad_weight(&of.dy, &of.x, shape),
+    ];
+    let tiles = conv.output.n * conv.output.h.div_ceil(4) * conv.output.w.div_ceil(4);
+    let terms = [conv.input.c, conv.output.c, tiles];
+    for (((got, expected), sizes), terms) in
+        [&results.y, &results.dx, &results.dw].into_iter().zip(&expected).zip(&sizes).zip(terms)
+    {
+        assert_within(&format!("{conv:?}"), got, expected, |i| roundings(terms) * sizes[i]);
+    }
+}
+
+#[test]
+fn three_directions_match_their_twins_on_random_shapes() {
+    for (i, conv) in shapes().into_iter().enumerate() {
+        let operands = Operands::random(conv, Kind::Dense, i as u64);
+        for gpu in devices() {
+            let mut shaders = Vec::new();
+            let results = operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |d| shaders.push(d.shader));
+            assert!(shaders.contains(&"winograd/product") && shaders.contains(&"winograd/grad_product"));
+            check(&operands, &results);
+        }
+    }
+}
+
+#[test]
+fn the_twin_is_the_direct_convolution() {
+    for conv in shapes().into_iter().take(6) {
+        let operands = Operands::random(conv, Kind::Dense, 5);
+        let expected = operands.expected(&EVERY_DIRECTION);
+        let twins = twins(&operands, &winograd::Matrices::new());
+        for (twin, expected) in twins.iter().zip([&expected.y, &expected.dx, &expected.dw]) {
+            assert_within(&format!("{conv:?}"), twin, expected, |_| 1e-11);
+        }
+    }
+}
+
+#[test]
+fn rounding_is_no_more_than_three_times_that_of_direct_convolutions() {
+    let conv = Conv2d::new(Shape::new(4, 64, 16, 16), 64, 3, 1, 1).unwrap();
+    let operands = Operands::random(conv, Kind::Dense, 9);
+    let gpu = devices()[1];
+    let exact = Facts { exact_conv: true, ..facts(gpu) };
+    let expected = operands.expected(&EVERY_DIRECTION);
+    let error = |facts: &Facts, direction: Direction| {
+        let got = operands.run(gpu, facts, &[direction], |_| ());
+        let (got, expected) = match direction {
+            Direction::Forward => (got.y, &expected.y),
+            Direction::GradInput => (got.dx, &expected.dx),
+            Direction::GradWeight => (got.dw, &expected.dw),
+        };
+        common::relative_l2(&got, expected)
+    };
+    for direction in EVERY_DIRECTION {
+        let (direct, fast) = (error(&exact, direction), error(&facts(gpu), direction));
+        println!("{direction:?}: direct {direct:.2e}, Winograd {fast:.2e}");
+        assert!(fast < 3.0 * direct, "{direction:?}: direct {direct:.2e}, Winograd {fast:.2e}");
+    }
+}
+
+#[test]
+fn exact_convolutions_and_shapes_that_do_not_fit_run_directly() {
+    let gpu = devices()[0];
+    let convs = random_convs(3, 12, Kind::Dense);
+    let large = Conv2d::new(Shape::new(1, 32, 8, 8), 32, 3, 1, 1).unwrap();
+    for (conv, exact) in convs
+        .into_iter()
+        .filter(|c| (c.kernel, c.stride) != (3, 1))
+        .map(|c| (c, false))
+        .chain([(large, true)])
+    {
+        let operands = Operands::random(conv, Kind::Dense, 1);
+        let facts = Facts { exact_conv: exact, ..facts(gpu) };
+        operands
+            .run(gpu, &facts, &EVERY_DIRECTION, |d| assert!(!d.shader.starts_with("winograd/"), "{conv:?}"));
+    }
+}
+
+#[test]
+fn results_have_the_same_bits_every_time() {
+    let conv = Conv2d::new(Shape::new(13, 32, 16, 16), 48, 3, 1, 1).unwrap();
+    let operands = Operands::random(conv, Kind::Dense, 2);
+    let gpu = devices()[1];
+    let run = || operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |_| ());
+    assert_eq!(run(), run());
+}
