@@ -51,13 +51,15 @@ def weights(name, shape):
 def clear_weights(name, shape):
     """As `weights`, but batch norms leave all that they normalise clear of the corners of ReLU and ReLU6: a normalised
     value is below 6 (of 8 images, at least 2 x 2 positions), halved below 3, and the shift is 3 for most channels, -4
-    (always off) and 10 (always cut off at 6) for some. No rounding decides which way a ReLU goes."""
+    (always off) and 10 (always cut off at 6) for some. No rounding decides which way a ReLU goes. In a ResNet, where a
+    block's input is added before the ReLU, none is off."""
     u = fill(name, shape)
     if len(shape) != 1 or name.startswith("projector.") or "running" in name:
         return weights(name, shape)
     if name.endswith("weight"):
         return 0.5 * (1 + 0.05 * u)
-    return torch.where(u < -0.8, -4.0, torch.where(u > 0.8, 10.0, 3 + 0.1 * u))
+    off = -4.0 if name.startswith("features.") else 3.0
+    return torch.where(u < -0.8, off, torch.where(u > 0.8, 10.0, 3 + 0.1 * u))
 
 
 def fill_module(module, prefix, weights):
@@ -137,6 +139,10 @@ def vit(activation):
 
 folder = sys.argv[1]
 write(f"{folder}/vgg11_bn.safetensors", Convolutions(torchvision.models.vgg11_bn()), 512, 64)
+resnet18 = torchvision.models.resnet18()
+resnet18.conv1, resnet18.maxpool = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False), torch.nn.Identity()
+resnet18.fc = torch.nn.Identity()
+write(f"{folder}/resnet18_cifar_clear.safetensors", resnet18, 512, 32, weights=clear_weights)
 write(
     f"{folder}/mobilenet_v2_clear.safetensors",
     Convolutions(torchvision.models.mobilenet_v2()),
