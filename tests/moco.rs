@@ -5,7 +5,7 @@ mod common;
 mod moco_twin;
 
 use common::assert_close;
-use common::gpu::{Draw, gpu};
+use common::gpu::{Draw, exact_gpu as gpu};
 use common::training::{Before, checkpoints, faces, options, recipe};
 use contraleak::Error;
 use contraleak::augment::augment;

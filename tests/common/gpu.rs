@@ -12,6 +12,13 @@ pub fn gpu() -> &'static Gpu {
     })
 }
 
+/// The same with direct convolutions alone, for tests whose bounds leave no room for a ReLU that rounding decides.
+pub fn exact_gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    let options = GpuOptions { checked: true, exact_conv: true };
+    GPU.get_or_init(|| Gpu::open(&options).unwrap_or_else(|e| panic!("{e}")))
+}
+
 /// The facts of `gpu()`, once as they are and once for each other kernel class whose variants run anywhere.
 pub fn every_class(gpu: &Gpu) -> Vec<Facts> {
     let mut all = vec![gpu.facts().clone()];
