@@ -1,7 +1,7 @@
 // V = Bᵀ d B of every tile of 6 x 6 inputs, for tiles of 4 x 4 outputs of a 3x3 convolution with stride 1.
 // binding 0: x, NC4HW4 texels; 1: V [36][blocks][c4][32 tiles], the operand A of common/product32. Tiles are numbered
 // through the images of the chunk; those behind the last one are zero.
-// Grid: blocks x c4, one invocation for each tile of a block. Roofline: memory, 36/16 of x written.
+// Grid: c4 x blocks, so that neighbours write next to one another; one invocation for each tile of a block. Roofline: memory, 36/16 of x written.
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -16,14 +16,14 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(32)
 fn input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let tile = group.x * 32u + local;
+    let tile = group.y * 32u + local;
     let n = tile / params.tiles_image;
     let within = tile - n * params.tiles_image;
     let line = within / params.tiles_line;
     // Coordinates left of and above the image wrap to large ones.
     let h0 = line * 4u - params.padding;
     let w0 = (within - line * params.tiles_line) * 4u - params.padding;
-    let base = params.first + (n * params.c4 + group.y) * params.height * params.width;
+    let base = params.first + (n * params.c4 + group.x) * params.height * params.width;
 #for i in 0..6
     let row_${i} = select(OUTSIDE, base + (h0 + ${i}u) * params.width,
         h0 + ${i}u < params.height && tile < params.tiles);
@@ -36,7 +36,7 @@ fn input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
 #end
     ));
 #end
-    let to = (group.x * params.c4 + group.y) * 32u + local;
+    let to = (group.y * params.c4 + group.x) * 32u + local;
     let step = params.blocks * params.c4 * 32u;
 #for i in 0..6
     let v_${i} = input_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));

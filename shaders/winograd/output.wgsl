@@ -1,6 +1,6 @@
 // Y = Aᵀ M A: the 4 x 4 outputs of every tile.
 // binding 0: M (winograd/product), 1: y, NC4HW4.
-// Grid: blocks x o4, one invocation for each tile of a block. Roofline: memory, 36/16 of y read.
+// Grid: o4 x blocks, so that neighbours read next to one another; one invocation for each tile of a block. Roofline: memory, 36/16 of y read.
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -15,14 +15,14 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(32)
 fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let tile = group.x * 32u + local;
+    let tile = group.y * 32u + local;
     if tile >= params.tiles { return; }
     let n = tile / params.tiles_image;
     let within = tile - n * params.tiles_image;
     let line = within / params.tiles_line;
     let h0 = line * 4u;
     let w0 = (within - line * params.tiles_line) * 4u;
-    let start = (group.x * params.o4 + group.y) * 32u + local;
+    let start = (group.y * params.o4 + group.x) * 32u + local;
     let step = params.blocks * params.o4 * 32u;
 #for j in 0..6
     let t_${j} = output_transform(Six(
@@ -31,7 +31,7 @@ fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #end
     ));
 #end
-    let to = params.first + ((n * params.o4 + group.y) * params.height + h0) * params.width + w0;
+    let to = params.first + ((n * params.o4 + group.x) * params.height + h0) * params.width + w0;
 #for i in 0..4
     if h0 + ${i}u < params.height {
         let y_${i} = output_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));

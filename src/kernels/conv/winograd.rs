@@ -17,10 +17,12 @@ const TILE: usize = 4;
 const POSITIONS: usize = 36;
 /// Tiles of a block, the rows of a product.
 const BLOCK: usize = 32;
-/// Transformed inputs and products of a chunk.
-const CHUNK_BYTES: usize = 10 << 20;
-/// Gradients of transformed weights of all chunks: more of them cost more to sum than a larger chunk.
-const GRADIENT_BYTES: usize = 64 << 20;
+/// Transformed inputs and products of a chunk: with their textures they are twice that, in a third-level cache that
+/// others use too. 1.3 to 20 MB were tried.
+const CHUNK_BYTES: usize = 5 << 20;
+/// The same in the gradient to the weights, as a multiple of the gradient that each chunk adds: smaller ones would
+/// write and sum more than they transform.
+const CHUNK_GRADIENTS: usize = 8;
 /// Fewer channels do not pay for their transforms.
 const LEAST_CHANNELS: usize = 16;
 
@@ -74,10 +76,11 @@ impl Chunk {
     }
 }
 
-/// Images of a chunk, at most: a whole block of tiles at least.
-fn most_images(output: Shape, c4: usize) -> usize {
+/// Images of a chunk of `bytes`, at most: a whole block of tiles at least. `c4`: texels of channels before and behind the
+/// product.
+fn most_images(output: Shape, c4: usize, bytes: usize) -> usize {
     let tiles = output.w.div_ceil(TILE) * output.h.div_ceil(TILE);
-    (CHUNK_BYTES / (POSITIONS * 16 * tiles * c4)).max(BLOCK.div_ceil(tiles))
+    (bytes / (POSITIONS * 16 * tiles * c4)).max(BLOCK.div_ceil(tiles))
 }
 
 /// What a direct convolution of the chunk would take: the useful work, of which Winograd's products are a quarter.
@@ -118,7 +121,7 @@ fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding
     let (c4, o4) = (x.shape.c4(), y.shape.c4());
     let u = transform_weights(recording, w, flip);
     let source = recording.as_texture("conv2d x", x.slice);
-    let chunks = Chunk::all(y.shape, most_images(y.shape, c4 + o4));
+    let chunks = Chunk::all(y.shape, most_images(y.shape, c4 + o4, CHUNK_BYTES));
     // The first chunk may be smaller than another by one image.
     let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
     let v = Staged::new(recording, "winograd input", largest * c4);
@@ -144,7 +147,7 @@ fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding
             defines: Defines::new(),
             bindings: vec![Binding::Texture(m.texture), Binding::Write(y.slice)],
             immediates,
-            grid: [chunk.blocks() as u32, o4 as u32, 1],
+            grid: [o4 as u32, chunk.blocks() as u32, 1],
             flops: 0,
             bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64,
         });
@@ -168,7 +171,7 @@ fn transform_input(
         defines: Defines::new(),
         bindings: vec![Binding::Texture(source), Binding::Write(v.buffer)],
         immediates,
-        grid: [chunk.blocks() as u32, c4 as u32, 1],
+        grid: [c4 as u32, chunk.blocks() as u32, 1],
         flops: 0,
         bytes: 16 * (chunk.texels(c4) + chunk.images * c4 * shape.pixels()) as u64,
     });
@@ -199,8 +202,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let (c4, o4) = (x.shape.c4(), dy.shape.c4());
     let rows = c4 * 4;
     let texels = POSITIONS * rows * o4;
-    let most =
-        most_images(dy.shape, c4 + o4).max(dy.shape.n.div_ceil((GRADIENT_BYTES / (texels * 16)).max(1)));
+    let most = most_images(dy.shape, c4 + o4, CHUNK_BYTES.max(CHUNK_GRADIENTS * texels * 16));
     let chunks = Chunk::all(dy.shape, most);
     let source = recording.as_texture("conv2d x", x.slice);
     let upstream = recording.as_texture("conv2d dy", dy.slice);
