@@ -14,19 +14,22 @@ pub struct Variant {
 }
 
 const TEXTURES: &str = "software: operands in storage textures, one subgroup a workgroup";
+const WINOGRAD: &str =
+    "software, and Winograd for 3x3 with stride 1: operands in storage textures, one subgroup a workgroup";
 const BUFFERS: &str = "buffers: operands read where they lie";
 const TILES: &str = "tiled: operands in workgroup memory";
 
 /// The variants of every family that has more than one.
 pub fn variants(facts: &Facts) -> Vec<Variant> {
     let dense = if facts.texture_kernels() { TEXTURES } else { TILES };
+    let convolution = if facts.texture_kernels() && !facts.exact_conv { WINOGRAD } else { dense };
     let tiles = match facts.class {
         KernelClass::Discrete => "tiled: large tiles where the shape allows",
         KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
     };
     let direct = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
     let families = [
-        ("conv2d", dense),
+        ("conv2d", convolution),
         ("depthwise conv2d", direct),
         ("attention", direct),
         ("contrastive losses", dense),
