@@ -62,7 +62,7 @@ pub struct Blind {
     pub control: Control,
 }
 
-const EXPLANATION: &str = "A classifier that sees only the images and their files, never the model (5-fold cross-validation). If it \
+const EXPLANATION: &str = "A classifier that sees only the images, never the model (5-fold cross-validation). If it \
                            can tell the two sets apart, they differ in themselves, and an attack may measure that.";
 
 /// Runs the control on the audited members and non-members. Features are of pixels alone: an [`ImageSet`] does not keep

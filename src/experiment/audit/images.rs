@@ -68,15 +68,7 @@ impl AuditImages {
     /// # Errors
     /// Sets too small for the blind control; sets without the attribute labels that are asked for.
     pub(super) fn check(&self, blind: &BlindSettings, attribute: bool) -> Result<()> {
-        let least = self.sets[0].len().min(self.sets[1].len());
-        if least < blind.folds {
-            return Err(Error::usage(format!(
-                "members and non-members: expected at least {} of each, found {} and {}",
-                blind.folds,
-                self.sets[0].len(),
-                self.sets[1].len()
-            )));
-        }
+        enough([self.sets[0].len(), self.sets[1].len()], blind)?;
         if attribute {
             Label::Attribute.of_both(&*self.sets[0], &*self.sets[1])?;
         }
@@ -149,7 +141,25 @@ impl AuditImages {
     }
 }
 
+/// # Errors
+/// Fewer members or non-members than the blind control has folds.
+fn enough([members, non_members]: [usize; 2], blind: &BlindSettings) -> Result<()> {
+    if members.min(non_members) >= blind.folds {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "members and non-members: expected at least {} of each, found {members} and {non_members}",
+        blind.folds
+    )))
+}
+
 impl Surveyed {
+    /// # Errors
+    /// Sets that are too small for the blind control now that duplicates are gone.
+    pub(super) fn check(&self, blind: &BlindSettings) -> Result<()> {
+        enough([self.kept[0].len(), self.kept[1].len()], blind)
+    }
+
     /// Content hash of set `place` as it was given.
     pub(super) fn content_hash(&self, place: usize) -> &str {
         &self.surveys[place].content_hash
@@ -221,7 +231,7 @@ mod tests {
         };
         // Of 40 members and 31 non-members that are left, none was removed but the first.
         let kept = vec![(1..41).collect::<Vec<usize>>(), (1..32).collect()];
-        let surveyed =
+        let mut surveyed =
             Surveyed { surveys: vec![survey(), survey()], kept: kept.clone(), duplicates_removed: 2 };
         for (most, learned) in [(1000, 15), (7, 7)] {
             let parts = surveyed.held_out(most, 3);
@@ -235,5 +245,9 @@ mod tests {
             assert_eq!(surveyed.held_out(most, 3)[2].indices, parts[2].indices);
             assert_ne!(surveyed.held_out(most, 4)[2].indices, parts[2].indices);
         }
+        assert!(surveyed.check(&BlindSettings::default()).is_ok());
+        surveyed.kept[1].truncate(4);
+        let problem = surveyed.check(&BlindSettings::default()).unwrap_err().to_string();
+        assert!(problem.contains("found 40 and 4"), "{problem}");
     }
 }

@@ -113,6 +113,7 @@ pub fn audit(gpu: &Gpu, options: &AuditOptions, tell: &mut dyn Tell) -> Result<F
     }
     tell.stage("looking at every image");
     let surveyed = given.survey(&mut |what| tell.note(what))?;
+    surveyed.check(&options.blind)?;
     let looked = start.elapsed().as_secs_f64();
     let shadow = match (&options.auditor, &shadow_images) {
         (Auditor::ShadowData { data, training }, Some((members, _))) => {
