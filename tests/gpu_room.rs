@@ -127,7 +127,13 @@ fn textures_share_memory_and_hold_their_operands() {
         .into_iter()
         .map(|textures| {
             let class = if textures { KernelClass::Software } else { KernelClass::Integrated };
-            let facts = Facts { class, subgroup: Some(8), int64: true, ..gpu().facts().clone() };
+            let facts = Facts {
+                class,
+                subgroup: Some(8),
+                int64: true,
+                shared_memory: false,
+                ..gpu().facts().clone()
+            };
             let target = upload("y", &vec![f32::NAN; conv.output.texels() * 4]);
             let mut recording = Recording::new(&facts);
             let mut last = Tensor::new(conv.input, recording.persistent(&source));

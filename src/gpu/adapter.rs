@@ -2,6 +2,7 @@
 
 use super::pipeline::PipelineCache;
 use super::recording::Facts;
+use super::shared_memory;
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -106,6 +107,7 @@ impl Gpu {
                 && info.subgroup_min_size == info.subgroup_max_size)
                 .then_some(info.subgroup_min_size),
             exact_conv: options.exact_conv,
+            shared_memory: shared_memory::available(&device, &info),
             int64: features.contains(wgpu::Features::SHADER_INT64),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,

@@ -15,6 +15,7 @@ mod profile;
 mod program;
 mod recording;
 pub mod shader;
+mod shared_memory;
 mod transfer;
 
 pub use adapter::{AdapterDescription, Gpu, GpuOptions, KernelClass, list_adapters};

@@ -3,9 +3,10 @@
 //! Two resources that are alive at the same op never share a slot, because wgpu refuses one buffer
 //! bound for reading and writing in one dispatch, even on disjoint ranges.
 
-use super::recording::{Binding, Op, Recording, TEXTURE_WIDTH};
+use super::recording::{Binding, Op, Recording, Slice, TEXTURE_WIDTH, TextureId};
 use crate::{Error, Result};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// How much memory a recording needs, known before anything is allocated.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,10 +25,34 @@ pub(super) struct Assignment {
     /// Slot of each buffer; `None` for persistent and for unused ones.
     pub buffer_slot: Vec<Option<usize>>,
     pub slot_bytes: Vec<u64>,
-    pub texture_slot: Vec<Option<usize>>,
+    pub texture_slot: Vec<Option<TextureSlot>>,
     /// Rows of each texture slot.
     pub texture_rows: Vec<u32>,
     pub plan: MemoryPlan,
+}
+
+impl Assignment {
+    /// Whether a texture shows the memory of a buffer.
+    pub fn shares(&self, texture: TextureId) -> bool {
+        matches!(self.texture_slot[texture.0 as usize], Some(TextureSlot::Shared(_)))
+    }
+    /// The buffer slots that textures show.
+    pub fn shared_slots(&self) -> BTreeSet<usize> {
+        let shared = |slot: &Option<TextureSlot>| match slot {
+            Some(TextureSlot::Shared(slot)) => Some(*slot),
+            _ => None,
+        };
+        self.texture_slot.iter().filter_map(shared).collect()
+    }
+}
+
+/// Where a texture has its memory.
+#[derive(Clone, Copy)]
+pub(super) enum TextureSlot {
+    /// In a texture slot, filled by copies.
+    Own(usize),
+    /// In the buffer slot that holds what it shows; its copies are left out.
+    Shared(usize),
 }
 
 /// First and last op that touch a resource.
@@ -41,19 +66,25 @@ fn touch(lifetime: &mut Lifetime, op: usize) {
 pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
     let mut buffers: Vec<Lifetime> = vec![None; recording.buffers.len()];
     let mut textures: Vec<Lifetime> = vec![None; recording.textures.len()];
+    let sources = shared_sources(recording);
     for (i, op) in recording.ops.iter().enumerate() {
         match op {
             Op::Dispatch(d) => {
                 for binding in &d.bindings {
                     match binding {
                         Binding::Read(s) | Binding::Write(s) => touch(&mut buffers[s.buffer.0 as usize], i),
-                        Binding::Texture(t) => touch(&mut textures[t.0 as usize], i),
+                        Binding::Texture(t) => match sources[t.0 as usize] {
+                            Some(buffer) => touch(&mut buffers[buffer], i),
+                            None => touch(&mut textures[t.0 as usize], i),
+                        },
                     }
                 }
             }
             Op::CopyToTexture { from, to } => {
                 touch(&mut buffers[from.buffer.0 as usize], i);
-                touch(&mut textures[to.0 as usize], i);
+                if sources[to.0 as usize].is_none() {
+                    touch(&mut textures[to.0 as usize], i);
+                }
             }
             Op::Copy { from, to } => {
                 touch(&mut buffers[from.buffer.0 as usize], i);
@@ -78,7 +109,12 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
         .enumerate()
         .filter_map(|(i, t)| textures[i].map(|life| (i, rows(t.texels), life)))
         .collect();
-    let (texture_slot, texture_rows) = pack(recording.textures.len(), transient);
+    let (own_slot, texture_rows) = pack(recording.textures.len(), transient);
+    let slot_of = |(own, source): (Option<usize>, &Option<usize>)| match source {
+        Some(buffer) => buffer_slot[*buffer].map(TextureSlot::Shared),
+        None => own.map(TextureSlot::Own),
+    };
+    let texture_slot = own_slot.into_iter().zip(&sources).map(slot_of).collect();
     let row_bytes = u64::from(TEXTURE_WIDTH) * 16;
     let plan = MemoryPlan {
         transient_bytes: slot_bytes.iter().sum::<u64>() + texture_rows.iter().sum::<u64>() * row_bytes,
@@ -96,6 +132,68 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
     // Rows fit u32: check_limits compared them with the adapter's u32 limit.
     let texture_rows = texture_rows.into_iter().map(|r| r as u32).collect();
     Ok(Assignment { buffer_slot, slot_bytes, texture_slot, texture_rows, plan })
+}
+
+/// For each texture the buffer whose memory it can share, where the adapter has such memory: a transient one that
+/// every copy into the texture is from, from its beginning, and that nothing changes between a copy and the
+/// reads that see it.
+fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
+    #[derive(Clone, Copy)]
+    enum Seen {
+        Nothing,
+        /// The buffer, and whether it still holds what was copied.
+        From(usize, bool),
+        Unshareable,
+    }
+    let mut seen = vec![Seen::Nothing; recording.textures.len()];
+    if !recording.facts().shared_memory {
+        return vec![None; seen.len()];
+    }
+    let changed = |seen: &mut [Seen], written: &Slice| {
+        for of in seen {
+            if let Seen::From(buffer, same) = of
+                && *buffer == written.buffer.0 as usize
+            {
+                *same = false;
+            }
+        }
+    };
+    for op in &recording.ops {
+        match op {
+            Op::Dispatch(d) => {
+                // Writes first: a kernel may store before it loads.
+                for binding in &d.bindings {
+                    if let Binding::Write(s) = binding {
+                        changed(&mut seen, s);
+                    }
+                }
+                for binding in &d.bindings {
+                    if let Binding::Texture(t) = binding
+                        && !matches!(seen[t.0 as usize], Seen::From(_, true))
+                    {
+                        seen[t.0 as usize] = Seen::Unshareable;
+                    }
+                }
+            }
+            Op::CopyToTexture { from, to } => {
+                let buffer = from.buffer.0 as usize;
+                let transient = recording.buffers[buffer].persistent.is_none();
+                let of = &mut seen[to.0 as usize];
+                *of = match *of {
+                    Seen::Nothing if transient && from.offset == 0 => Seen::From(buffer, true),
+                    Seen::From(known, _) if known == buffer && from.offset == 0 => Seen::From(buffer, true),
+                    _ => Seen::Unshareable,
+                };
+            }
+            Op::Copy { to, .. } => changed(&mut seen, to),
+            Op::Clear(s) => changed(&mut seen, s),
+        }
+    }
+    let source = |of: &Seen| match of {
+        Seen::From(buffer, _) => Some(*buffer),
+        Seen::Nothing | Seen::Unshareable => None,
+    };
+    seen.iter().map(source).collect()
 }
 
 /// Largest first, each into the first slot whose tenants are all dead or unborn while it lives.

@@ -3,8 +3,9 @@
 
 use super::adapter::Gpu;
 use super::pipeline::{self, Pipeline};
-use super::plan::{self, MemoryPlan};
+use super::plan::{self, MemoryPlan, TextureSlot};
 use super::recording::{Binding, Dispatch, Op, Recording, Slice, TEXTURE_WIDTH};
+use super::shared_memory::{self, SharedMemory};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -59,20 +60,13 @@ impl Program {
         let assignment = plan::assign(recording)?;
         let keys: Vec<_> = recording.dispatches().map(pipeline::key).collect();
         let pipelines = gpu.pipelines(&keys)?;
-        let slots: Vec<wgpu::Buffer> = assignment
+        let shared = assignment.shared_slots();
+        let slots: Vec<Slot> = assignment
             .slot_bytes
             .iter()
-            .map(|&size| {
-                gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("transient slot"),
-                    size,
-                    usage: wgpu::BufferUsages::STORAGE
-                        | wgpu::BufferUsages::COPY_SRC
-                        | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                })
-            })
-            .collect();
+            .enumerate()
+            .map(|(slot, &bytes)| transient_slot(gpu, bytes, shared.contains(&slot)))
+            .collect::<Result<_>>()?;
         let textures: Vec<wgpu::Texture> =
             assignment.texture_rows.iter().map(|&rows| operand_texture(gpu, rows.max(1))).collect();
         let buffer_of = |slice: &Slice| -> Result<wgpu::Buffer> {
@@ -86,14 +80,17 @@ impl Program {
             }
             match (&decl.persistent, assignment.buffer_slot[index]) {
                 (Some(buffer), _) => Ok(buffer.inner.clone()),
-                (None, Some(slot)) => Ok(slots[slot].clone()),
+                (None, Some(slot)) => Ok(slots[slot].buffer.clone()),
                 (None, None) => Err(Error::gpu(format!("{}: has no memory", decl.label))),
             }
         };
         let texture_of = |id: usize| -> Result<wgpu::Texture> {
-            assignment.texture_slot[id]
-                .map(|slot| textures[slot].clone())
-                .ok_or_else(|| Error::gpu(format!("{}: has no memory", recording.textures[id].label)))
+            match assignment.texture_slot[id] {
+                Some(TextureSlot::Own(slot)) => Some(textures[slot].clone()),
+                Some(TextureSlot::Shared(slot)) => slots[slot].texture.clone(),
+                None => None,
+            }
+            .ok_or_else(|| Error::gpu(format!("{}: has no memory", recording.textures[id].label)))
         };
         let mut pipelines = pipelines.into_iter();
         let mut steps = Vec::with_capacity(recording.ops.len());
@@ -109,6 +106,7 @@ impl Program {
                     let immediates = bytemuck::cast_slice(&d.immediates).to_vec();
                     Step::Dispatch(count - 1, Resolved { pipeline, bind_group, immediates, grid: d.grid })
                 }
+                Op::CopyToTexture { to, .. } if assignment.shares(*to) => continue,
                 Op::CopyToTexture { from, to } => Step::CopyToTexture {
                     buffer: buffer_of(from)?,
                     offset: from.offset,
@@ -198,6 +196,32 @@ impl Step {
             Step::Clear { buffer, offset, bytes } => encoder.clear_buffer(buffer, *offset, Some(*bytes)),
         }
     }
+}
+
+/// Memory of transient buffers, and of the textures that show them.
+struct Slot {
+    buffer: wgpu::Buffer,
+    texture: Option<wgpu::Texture>,
+}
+
+fn transient_slot(gpu: &Gpu, bytes: u64, shared: bool) -> Result<Slot> {
+    if shared {
+        let made = shared_memory::create(&gpu.device, &gpu.queue, bytes, gpu.facts().max_texture_side);
+        let SharedMemory { buffer, texture } = made.ok_or_else(|| {
+            Error::gpu(format!(
+                "adapter {}: has no memory for {bytes} bytes; use a smaller batch or model",
+                gpu.description().name
+            ))
+        })?;
+        return Ok(Slot { buffer, texture: Some(texture) });
+    }
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("transient slot"),
+        size: bytes,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    Ok(Slot { buffer, texture: None })
 }
 
 fn operand_texture(gpu: &Gpu, rows: u32) -> wgpu::Texture {

@@ -13,6 +13,9 @@ pub struct Facts {
     pub subgroup: Option<u32>,
     /// Direct convolutions everywhere, never Winograd's.
     pub exact_conv: bool,
+    /// Memory that is a buffer and an operand texture at once: copies between the two are left out where nothing
+    /// changes the buffer before the texture is read.
+    pub shared_memory: bool,
     /// 64-bit integers in shaders (the software class stores pairs of floats through them).
     pub int64: bool,
     pub max_binding_bytes: u64,

@@ -30,6 +30,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         subgroup,
         int64,
         exact_conv: false,
+        shared_memory: false,
         max_binding_bytes: 128 << 20,
         max_buffer_bytes: 256 << 20,
         max_texture_side: 8192,
