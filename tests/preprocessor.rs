@@ -51,6 +51,28 @@ fn imports_come_once() {
     assert!(both.contains("fn unary"), "{both}");
 }
 
+/// What an adapter decides about arrays of texels changes how they are declared, not the names by which they are used.
+#[test]
+fn arrays_are_declared_as_the_adapter_reads_them() {
+    let text = "#operand 0 x\n#operand 1 b\n#result 2 y\n#update 3 p\n";
+    let plain = unfolds(text, &[]);
+    assert_eq!(plain.matches("array<vec4<f32>>").count(), 4, "{plain}");
+    assert!(plain.contains("@binding(1) var<storage, read> b:"), "{plain}");
+    assert!(plain.contains("@binding(3) var<storage, read_write> p:"), "{plain}");
+    let words = unfolds(text, &[("WORDS", "1"), ("TEXTURE_0", "1"), ("TEXTURE_2", "1")]);
+    assert_eq!(words.matches("array<vec2<u64>>").count(), 3, "{words}");
+    assert!(words.contains("@binding(0) var x: texture_storage_2d<rgba32float, read>;"), "{words}");
+    assert_eq!(words.matches("fn pack64").count(), 1, "{words}");
+    for all in [&plain, &words] {
+        let functions = all.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+        let arrays: Vec<&str> = functions.filter(|f| f.contains('_')).collect();
+        assert_eq!(arrays, ["load_x", "load_b", "store_y", "load_p", "store_p"], "{all}");
+    }
+    for line in ["#operand", "#operand 0", "#result x 0", "#update 0 a-b", "#result 0 a b"] {
+        refused(&format!("{line}\n"), "text:1", &["BINDING NAME"]);
+    }
+}
+
 #[test]
 fn conditions_nest() {
     let text = "#if A\na\n#if B\nab\n#else\na-\n#endif\n#else\n-\n#if B\n-b\n#endif\n#endif\nend\n";

@@ -32,7 +32,7 @@ enum Kind {
 impl Permutation {
     fn of(dispatch: &Dispatch) -> Permutation {
         let kind = |binding: &Binding| match binding {
-            Binding::Read(_) => Kind::Read,
+            Binding::Read(_) | Binding::Operand(_) => Kind::Read,
             Binding::Write(_) => Kind::Write,
             Binding::Texture(_) => Kind::Texture,
         };
@@ -108,6 +108,20 @@ fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect()
 }
 
+/// What `#operand`, `#result` and `#update` lines of a text depend on.
+fn array_constants(text: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for line in text.lines() {
+        if let Some((binding, _)) = line.strip_prefix("#operand ").and_then(|rest| rest.split_once(' ')) {
+            all.extend(["WORDS".to_string(), format!("TEXTURE_{binding}")]);
+        }
+        if line.starts_with("#result ") || line.starts_with("#update ") {
+            all.insert("WORDS".to_string());
+        }
+    }
+    all
+}
+
 #[test]
 fn files_have_a_form() {
     let files = files();
@@ -151,7 +165,8 @@ fn launchers_reach_every_shader_and_every_condition() {
             .filter_map(|source| files.get_key_value(source))
             .collect();
         for name in set.keys() {
-            if !sources.iter().any(|(_, text)| words(text).contains(name)) {
+            let knows = |text: &str| words(text).contains(name) || array_constants(text).contains(*name);
+            if !sources.iter().any(|(_, text)| knows(text)) {
                 problems.insert(format!("{}: no file of it knows the constant {name}", permutation.shader));
             }
         }

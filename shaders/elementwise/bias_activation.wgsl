@@ -7,9 +7,9 @@
 
 struct Params { planes: Planes }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+#operand 0 x
 @group(0) @binding(1) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+#result 2 y
 
 @compute @workgroup_size(${WORKGROUP})
 fn bias_activation(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -21,7 +21,7 @@ fn bias_activation(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
-            y[start + p] = activate(x[start + p] + b);
+            store_y(start + p, activate(load_x(start + p) + b));
         }
     }
 }

@@ -4,9 +4,9 @@
 
 struct Params { count: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+#operand 0 a
+#operand 1 b
+#result 2 y
 
 @compute @workgroup_size(${WORKGROUP})
 fn binary(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -14,9 +14,9 @@ fn binary(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
 #if OP_ADD
-    y[i] = a[i] + b[i];
+    store_y(i, load_a(i) + load_b(i));
 #endif
 #if OP_MUL
-    y[i] = a[i] * b[i];
+    store_y(i, load_a(i) * load_b(i));
 #endif
 }

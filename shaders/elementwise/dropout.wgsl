@@ -10,8 +10,8 @@
 
 struct Params { planes: Planes, layer: u32, probability: f32, kept: f32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+#operand 0 x
+#result 1 y
 @group(0) @binding(2) var<storage, read> samples: array<u32>;
 @group(0) @binding(3) var<storage, read> state: StepState;
 
@@ -39,7 +39,7 @@ fn dropout(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
                 factor(key, sample, element + 2u * planes.pixels),
                 factor(key, sample, element + 3u * planes.pixels),
             );
-            y[start + p] = x[start + p] * factors;
+            store_y(start + p, load_x(start + p) * factors);
         }
     }
 }

@@ -5,13 +5,13 @@
 
 struct Params { count: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+#operand 0 x
+#result 1 y
 
 @compute @workgroup_size(${WORKGROUP})
 fn gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
-    y[i] = distributed(x[i]);
+    store_y(i, distributed(load_x(i)));
 }

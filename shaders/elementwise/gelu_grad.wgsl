@@ -6,14 +6,14 @@
 
 struct Params { count: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
+#operand 0 x
+#operand 1 dy
+#result 2 dx
 
 @compute @workgroup_size(${WORKGROUP})
 fn gelu_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
-    dx[i] = dy[i] * slope(x[i]);
+    store_dx(i, load_dy(i) * slope(load_x(i)));
 }

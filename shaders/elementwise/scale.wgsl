@@ -4,8 +4,8 @@
 
 struct Params { count: u32, factor: f32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+#operand 0 x
+#update 1 y
 
 @compute @workgroup_size(${WORKGROUP})
 fn scale(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -13,8 +13,8 @@ fn scale(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
 #if ACCUMULATE
-    y[i] = fma(vec4<f32>(params.factor), x[i], y[i]);
+    store_y(i, fma(vec4<f32>(params.factor), load_x(i), load_y(i)));
 #else
-    y[i] = params.factor * x[i];
+    store_y(i, params.factor * load_x(i));
 #endif
 }

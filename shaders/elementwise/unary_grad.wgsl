@@ -5,14 +5,14 @@
 
 struct Params { count: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> y: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
+#operand 0 y
+#operand 1 dy
+#result 2 dx
 
 @compute @workgroup_size(${WORKGROUP})
 fn unary_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
-    dx[i] = activation_gradient(y[i], dy[i]);
+    store_dx(i, activation_gradient(load_y(i), load_dy(i)));
 }

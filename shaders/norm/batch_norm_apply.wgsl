@@ -17,14 +17,14 @@ struct Params {
 #endif
 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+#operand 0 x
 @group(0) @binding(1) var<storage, read> mean: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> spread: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+#result 5 y
 #if RESIDUAL
-@group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
+#operand 6 residual
 #endif
 
 @compute @workgroup_size(${WORKGROUP})
@@ -44,11 +44,11 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
             // The gradient kernels repeat exactly this to know where the activation let through.
-            var v = fma(x[start + p] - mu, scale, shift);
+            var v = fma(load_x(start + p) - mu, scale, shift);
 #if RESIDUAL
-            v += residual[start + p];
+            v += load_residual(start + p);
 #endif
-            y[start + p] = activate(v);
+            store_y(start + p, activate(v));
         }
     }
 }

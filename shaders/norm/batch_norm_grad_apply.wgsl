@@ -8,10 +8,10 @@
 
 struct Params { planes: Planes }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+#operand 0 x
+#operand 1 dy
 @group(0) @binding(2) var<storage, read> constants: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
+#result 3 dx
 
 @compute @workgroup_size(${WORKGROUP})
 fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -30,12 +30,12 @@ fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
-            let d = x[start + p] - mu;
-            var g = dy[start + p];
+            let d = load_x(start + p) - mu;
+            var g = load_dy(start + p);
 #if ACTIVATED
             g = activation_gradient(activate(fma(d, scale, shift)), g);
 #endif
-            dx[start + p] = scale * ((g - offset) - d * slope);
+            store_dx(start + p, scale * ((g - offset) - d * slope));
         }
     }
 }

@@ -18,14 +18,14 @@ struct Params {
 #endif
 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+#operand 0 x
+#operand 1 dy
 @group(0) @binding(2) var<storage, read> mean: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> spread: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> partials: array<vec4<f32>>;
 #if RESIDUAL
-@group(0) @binding(5) var<storage, read> y: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> dresidual: array<vec4<f32>>;
+#operand 5 y
+#result 6 dresidual
 #else
 #if ACTIVATED
 @group(0) @binding(5) var<storage, read> gamma: array<vec4<f32>>;
@@ -54,11 +54,11 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
-            let d = x[start + p] - mu;
-            var g = dy[start + p];
+            let d = load_x(start + p) - mu;
+            var g = load_dy(start + p);
 #if RESIDUAL
-            g = activation_gradient(y[start + p], g);
-            dresidual[start + p] = g;
+            g = activation_gradient(load_y(start + p), g);
+            store_dresidual(start + p, g);
 #else
 #if ACTIVATED
             g = activation_gradient(activate(fma(d, scale, shift)), g);

@@ -7,7 +7,7 @@
 
 struct Params { planes: Planes }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+#operand 0 x
 @group(0) @binding(1) var<storage, read_write> partials: array<vec4<f32>>;
 
 @compute @workgroup_size(${WORKGROUP})
@@ -18,22 +18,22 @@ fn batch_norm_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
     if share.first >= planes.images { return; }
     let step = planes.lanes;
     let first_pixel = min(share.begin, planes.pixels - 1u);
-    let pivot = x[(share.first * planes.groups + share.group) * planes.pixels + first_pixel];
+    let pivot = load_x((share.first * planes.groups + share.group) * planes.pixels + first_pixel);
     var sum = vec4<f32>(0.0);
     var squares = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         var p = share.begin;
         for (; p + 3u * step < share.stop; p += 4u * step) {
-            let d0 = x[start + p] - pivot;
-            let d1 = x[start + p + step] - pivot;
-            let d2 = x[start + p + 2u * step] - pivot;
-            let d3 = x[start + p + 3u * step] - pivot;
+            let d0 = load_x(start + p) - pivot;
+            let d1 = load_x(start + p + step) - pivot;
+            let d2 = load_x(start + p + 2u * step) - pivot;
+            let d3 = load_x(start + p + 3u * step) - pivot;
             sum += (d0 + d1) + (d2 + d3);
             squares += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
         for (; p < share.stop; p += step) {
-            let d = x[start + p] - pivot;
+            let d = load_x(start + p) - pivot;
             sum += d;
             squares += d * d;
         }

@@ -9,10 +9,10 @@
 struct Params { count: u32, beta1: f32, one_minus_beta1: f32, beta2: f32, one_minus_beta2: f32, eps: f32, weight_decay: f32, decoupled: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> state: StepState;
-@group(0) @binding(1) var<storage, read> g: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> p: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> m: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> v: array<vec4<f32>>;
+#operand 1 g
+#update 2 p
+#update 3 m
+#update 4 v
 
 @compute @workgroup_size(${WORKGROUP})
 fn adam(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -26,12 +26,12 @@ fn adam(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var k = 0u; k < ${ITEMS}u; k++) {
         let i = first + k * ${WORKGROUP}u;
         if i >= params.count { return; }
-        let before = p[i];
-        let d = fma(vec4<f32>(decay), before, g[i]);
-        let mean = fma(vec4<f32>(params.beta1), m[i], params.one_minus_beta1 * d);
-        let square = fma(vec4<f32>(params.beta2), v[i], params.one_minus_beta2 * d * d);
-        m[i] = mean;
-        v[i] = square;
-        p[i] = before * shrink - rate * mean / (sqrt(square) * correction + params.eps);
+        let before = load_p(i);
+        let d = fma(vec4<f32>(decay), before, load_g(i));
+        let mean = fma(vec4<f32>(params.beta1), load_m(i), params.one_minus_beta1 * d);
+        let square = fma(vec4<f32>(params.beta2), load_v(i), params.one_minus_beta2 * d * d);
+        store_m(i, mean);
+        store_v(i, square);
+        store_p(i, before * shrink - rate * mean / (sqrt(square) * correction + params.eps));
     }
 }

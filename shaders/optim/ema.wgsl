@@ -4,8 +4,8 @@
 
 struct Params { count: u32, momentum: f32, one_minus_momentum: f32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> averaged: array<vec4<f32>>;
+#operand 0 source
+#update 1 averaged
 
 @compute @workgroup_size(${WORKGROUP})
 fn ema(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -14,6 +14,6 @@ fn ema(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     for (var k = 0u; k < ${ITEMS}u; k++) {
         let i = first + k * ${WORKGROUP}u;
         if i >= params.count { return; }
-        averaged[i] = fma(vec4<f32>(params.momentum), averaged[i], params.one_minus_momentum * source[i]);
+        store_averaged(i, fma(vec4<f32>(params.momentum), load_averaged(i), params.one_minus_momentum * load_source(i)));
     }
 }

@@ -9,9 +9,9 @@ var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> state: StepState;
 @group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> ratios: array<f32>;
-@group(0) @binding(3) var<storage, read> g: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> p: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> v: array<vec4<f32>>;
+#operand 3 g
+#update 4 p
+#update 5 v
 
 @compute @workgroup_size(${WORKGROUP})
 fn lars(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -22,10 +22,10 @@ fn lars(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let ratio = ratios[chunk.x];
     for (var k = local; k < chunk.z; k += ${WORKGROUP}u) {
         let i = chunk.y + k;
-        let before = p[i];
-        let d = fma(vec4<f32>(params.weight_decay), before, g[i]);
-        let moved = fma(vec4<f32>(params.momentum), v[i], ratio * d);
-        v[i] = moved;
-        p[i] = fma(vec4<f32>(-state.learning_rate), moved, before);
+        let before = load_p(i);
+        let d = fma(vec4<f32>(params.weight_decay), before, load_g(i));
+        let moved = fma(vec4<f32>(params.momentum), load_v(i), ratio * d);
+        store_v(i, moved);
+        store_p(i, fma(vec4<f32>(-state.learning_rate), moved, before));
     }
 }

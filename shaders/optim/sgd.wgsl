@@ -8,10 +8,10 @@
 struct Params { count: u32, momentum: f32, weight_decay: f32, nesterov: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> state: StepState;
-@group(0) @binding(1) var<storage, read> g: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> p: array<vec4<f32>>;
+#operand 1 g
+#update 2 p
 #if MOMENTUM
-@group(0) @binding(3) var<storage, read_write> v: array<vec4<f32>>;
+#update 3 v
 #endif
 
 @compute @workgroup_size(${WORKGROUP})
@@ -22,15 +22,15 @@ fn sgd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
     for (var k = 0u; k < ${ITEMS}u; k++) {
         let i = first + k * ${WORKGROUP}u;
         if i >= params.count { return; }
-        let before = p[i];
-        let d = fma(vec4<f32>(params.weight_decay), before, g[i]);
+        let before = load_p(i);
+        let d = fma(vec4<f32>(params.weight_decay), before, load_g(i));
 #if MOMENTUM
-        let moved = fma(vec4<f32>(params.momentum), v[i], d);
-        v[i] = moved;
+        let moved = fma(vec4<f32>(params.momentum), load_v(i), d);
+        store_v(i, moved);
         let direction = select(moved, fma(vec4<f32>(params.momentum), moved, d), params.nesterov != 0u);
-        p[i] = fma(vec4<f32>(-rate), direction, before);
+        store_p(i, fma(vec4<f32>(-rate), direction, before));
 #else
-        p[i] = fma(vec4<f32>(-rate), d, before);
+        store_p(i, fma(vec4<f32>(-rate), d, before));
 #endif
     }
 }

@@ -4,17 +4,17 @@
 
 struct Params { count: u32, parts: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> part: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+#operand 0 part
+#result 1 y
 
 @compute @workgroup_size(${WORKGROUP})
 fn sum_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
              @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, groups, local);
     if i >= params.count { return; }
-    var sum = part[i];
+    var sum = load_part(i);
     for (var p = 1u; p < params.parts; p++) {
-        sum += part[p * params.count + i];
+        sum += load_part(p * params.count + i);
     }
-    y[i] = sum;
+    store_y(i, sum);
 }

@@ -52,7 +52,7 @@ pub(super) fn key(dispatch: &Dispatch) -> Key {
             .bindings
             .iter()
             .map(|b| match b {
-                Binding::Read(_) => Kind::Read,
+                Binding::Read(_) | Binding::Operand(_) => Kind::Read,
                 Binding::Write(_) => Kind::Write,
                 Binding::Texture(_) => Kind::Texture,
             })

@@ -72,7 +72,9 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
             Op::Dispatch(d) => {
                 for binding in &d.bindings {
                     match binding {
-                        Binding::Read(s) | Binding::Write(s) => touch(&mut buffers[s.buffer.0 as usize], i),
+                        Binding::Read(s) | Binding::Operand(s) | Binding::Write(s) => {
+                            touch(&mut buffers[s.buffer.0 as usize], i)
+                        }
                         Binding::Texture(t) => match sources[t.0 as usize] {
                             Some(buffer) => touch(&mut buffers[buffer], i),
                             None => touch(&mut textures[t.0 as usize], i),
@@ -115,6 +117,8 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
         None => own.map(TextureSlot::Own),
     };
     let texture_slot = own_slot.into_iter().zip(&sources).map(slot_of).collect();
+    let own = recording.textures.iter().zip(&sources).filter(|(_, source)| source.is_none());
+    let own_rows: u64 = own.map(|(t, _)| rows(t.texels)).sum();
     let row_bytes = u64::from(TEXTURE_WIDTH) * 16;
     let plan = MemoryPlan {
         transient_bytes: slot_bytes.iter().sum::<u64>() + texture_rows.iter().sum::<u64>() * row_bytes,
@@ -125,7 +129,7 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
             .filter(|b| b.persistent.is_none())
             .map(|b| b.bytes)
             .sum::<u64>()
-            + recording.textures.iter().map(|t| rows(t.texels) * row_bytes).sum::<u64>(),
+            + own_rows * row_bytes,
         buffer_slots: slot_bytes.len(),
         texture_slots: texture_rows.len(),
     };
@@ -230,7 +234,7 @@ fn check_limits(recording: &Recording) -> Result<()> {
     }
     for d in recording.dispatches() {
         for binding in &d.bindings {
-            if let Binding::Read(s) | Binding::Write(s) = binding
+            if let Binding::Read(s) | Binding::Operand(s) | Binding::Write(s) = binding
                 && s.bytes > facts.max_binding_bytes
             {
                 let label = &recording.buffers[s.buffer.0 as usize].label;

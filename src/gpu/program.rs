@@ -287,7 +287,9 @@ fn bind_group(
         .iter()
         .map(|binding| {
             Ok(match binding {
-                Binding::Read(s) | Binding::Write(s) => Held::Buffer(buffer_of(s)?, s.offset, s.bytes),
+                Binding::Read(s) | Binding::Operand(s) | Binding::Write(s) => {
+                    Held::Buffer(buffer_of(s)?, s.offset, s.bytes)
+                }
                 Binding::Texture(t) => {
                     Held::View(texture_of(t.0 as usize)?.create_view(&wgpu::TextureViewDescriptor::default()))
                 }

@@ -59,6 +59,9 @@ pub struct Slice {
 pub enum Binding {
     /// `var<storage, read>`
     Read(Slice),
+    /// `#operand`: an array to read in the adapter's cheapest way, which [`Recording::dispatch`] decides; the results beside it
+    /// are `#result` or `#update`.
+    Operand(Slice),
     /// `var<storage, read_write>`
     Write(Slice),
     /// `texture_storage_2d<rgba32float, read>`
@@ -149,8 +152,33 @@ impl Recording {
         TextureId(self.textures.len() as u32 - 1)
     }
 
-    pub fn dispatch(&mut self, dispatch: Dispatch) {
+    pub fn dispatch(&mut self, mut dispatch: Dispatch) {
+        if dispatch.bindings.iter().any(|b| matches!(b, Binding::Operand(_))) {
+            self.resolve_operands(&mut dispatch);
+        }
         self.ops.push(Op::Dispatch(dispatch));
+    }
+
+    /// How the kernels of this adapter see arrays of texels: as textures where those need no copy, else as 64-bit words on
+    /// the software class.
+    fn resolve_operands(&mut self, dispatch: &mut Dispatch) {
+        let software = self.facts.texture_kernels();
+        let most = u64::from(TEXTURE_WIDTH) * u64::from(self.facts.max_texture_side);
+        let mut defines = std::mem::take(&mut dispatch.defines).with("WORDS", software);
+        let written = dispatch.bindings.clone();
+        for (i, binding) in dispatch.bindings.iter_mut().enumerate() {
+            let Binding::Operand(slice) = *binding else { continue };
+            let in_place = written.iter().any(|b| matches!(b, Binding::Write(s) if s.buffer == slice.buffer));
+            let transient = self.buffers[slice.buffer.0 as usize].persistent.is_none();
+            let shared = software && self.facts.shared_memory && transient && slice.offset == 0;
+            *binding = if shared && !in_place && slice.bytes / 16 <= most {
+                defines = defines.with_numbered("TEXTURE_", i, 1);
+                Binding::Texture(self.as_texture("operand", slice))
+            } else {
+                Binding::Read(slice)
+            };
+        }
+        dispatch.defines = defines;
     }
 
     /// Copies a buffer range into a texture, texel by texel.

@@ -5,15 +5,22 @@
 //! | `#import common/threefry` | the text of `shaders/common/threefry.wgsl`, once |
 //! | `#if EXPR` … `#else` … `#endif` | keeps one side; a bare name that is not defined counts as 0 |
 //! | `#for i in A..B` … `#end` | the lines once for each `i`, both ends integer expressions |
+//! | `#operand N x` | binding N as an array of `vec4<f32>` to read: `load_x(i)` |
+//! | `#result N y` | the same to write: `store_y(i, value)` |
+//! | `#update N p` | the same to read and write: `load_p(i)`, `store_p(i, value)` |
 //! | `${EXPR}` | the value of an integer expression, or the text of a constant |
 //! | `${EXPR:xyzw}` | the letter of that list at the expression's value |
 //!
 //! Expressions know integers, names, `+ - * / % ( )`, comparisons, `&&`, `||` and `!`; everywhere but in `#if`,
 //! a name that is not defined is an error.
+//!
+//! An operand is a texture if `TEXTURE_N` is defined; every other such array is one of pairs of 64-bit words if `WORDS` is
+//! ([`Recording::dispatch`](super::Recording::dispatch) decides both), because a software adapter loads and stores word by word.
 
 use super::expression;
 use crate::{Error, Result};
 use include_dir::{Dir, include_dir};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -21,7 +28,7 @@ static SHADERS: Dir = include_dir!("$CARGO_MANIFEST_DIR/shaders");
 
 /// Named constants of one shader variant; equal constants give the same pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Defines(BTreeMap<&'static str, String>);
+pub struct Defines(BTreeMap<Cow<'static, str>, String>);
 
 impl Defines {
     pub fn new() -> Defines {
@@ -35,11 +42,17 @@ impl Defines {
             "false" => "0".to_string(),
             other => other.to_string(),
         };
-        self.0.insert(name, value);
+        self.0.insert(name.into(), value);
         self
     }
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(k, v)| (*k, v.as_str()))
+    /// The constant `{name}{number}`.
+    #[must_use]
+    pub fn with_numbered(mut self, name: &str, number: usize, value: impl Display) -> Defines {
+        self.0.insert(format!("{name}{number}").into(), value.to_string());
+        self
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(k, v)| (k.as_ref(), v.as_str()))
     }
 }
 
@@ -162,6 +175,10 @@ impl Preprocessor {
                     self.repeat(line, range, &lines[i + 1..end])?;
                     end + 1
                 }
+                (word @ ("#operand" | "#result" | "#update"), text) => {
+                    self.array(line, word, text)?;
+                    i + 1
+                }
                 (other, _) => return Err(bad(line, &format!("unknown or misplaced directive {other}"))),
             };
         }
@@ -174,6 +191,41 @@ impl Preprocessor {
             .ok_or_else(|| bad(line, &format!("unknown import: there is no shaders/{name}.wgsl")))?;
         if self.imported.insert(name.to_string()) {
             self.text(&format!("shaders/{name}.wgsl"), text)?;
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, line: &Line, word: &str, text: &str) -> Result<()> {
+        let binding_and_name = text.split_once(' ').filter(|(_, name)| is_name(name));
+        let (binding, name) =
+            binding_and_name.ok_or_else(|| bad(line, &format!("expected `{word} BINDING NAME`")))?;
+        let binding = self.value(binding, &line.place)?;
+        let defined = |name: &str| self.names.get(name).is_some_and(|value| value != "0");
+        let texture = word == "#operand" && defined(&format!("TEXTURE_{binding}"));
+        let words = !texture && defined("WORDS");
+        if texture {
+            self.import(line, "common/texel")?;
+        } else if words {
+            self.import(line, "common/pack64")?;
+        }
+        let place = format!("@group(0) @binding({binding})");
+        let access = if word == "#operand" { "read" } else { "read_write" };
+        let element = if words { "vec2<u64>" } else { "vec4<f32>" };
+        let (kind, load, store) = match (texture, words) {
+            (true, _) => {
+                ("texture_storage_2d<rgba32float, read>".into(), format!("textureLoad({name}, at(i))"), "")
+            }
+            (_, true) => (format!("array<{element}>"), format!("unpack64({name}[i])"), "pack64(value)"),
+            (..) => (format!("array<{element}>"), format!("{name}[i]"), "value"),
+        };
+        let space = if texture { "var".to_string() } else { format!("var<storage, {access}>") };
+        self.out.push_str(&format!("{place} {space} {name}: {kind};\n"));
+        if word != "#result" {
+            self.out.push_str(&format!("fn load_{name}(i: u32) -> vec4<f32> {{ return {load}; }}\n"));
+        }
+        if word != "#operand" {
+            self.out
+                .push_str(&format!("fn store_{name}(i: u32, value: vec4<f32>) {{ {name}[i] = {store}; }}\n"));
         }
         Ok(())
     }

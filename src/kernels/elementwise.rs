@@ -57,7 +57,7 @@ pub fn unary(recording: &mut Recording, f: Unary, x: Tensor, y: Tensor) {
     Map {
         shader: "elementwise/unary",
         defines: Defines::new().with(f.define(), 1),
-        bindings: vec![Binding::Read(x.slice), Binding::Write(y.slice)],
+        bindings: vec![Binding::Operand(x.slice), Binding::Write(y.slice)],
         parameters: vec![count as u32],
         count,
         flops_each: 1,
@@ -72,7 +72,7 @@ pub fn unary_grad(recording: &mut Recording, f: Unary, y: Tensor, dy: Tensor, dx
     Map {
         shader: "elementwise/unary_grad",
         defines: Defines::new().with(f.define(), 1),
-        bindings: vec![Binding::Read(y.slice), Binding::Read(dy.slice), Binding::Write(dx.slice)],
+        bindings: vec![Binding::Operand(y.slice), Binding::Operand(dy.slice), Binding::Write(dx.slice)],
         parameters: vec![count as u32],
         count,
         flops_each: 1,
@@ -103,7 +103,7 @@ pub fn gelu(recording: &mut Recording, f: Gelu, x: Tensor, y: Tensor) {
     Map {
         shader: "elementwise/gelu",
         defines: f.defines(),
-        bindings: vec![Binding::Read(x.slice), Binding::Write(y.slice)],
+        bindings: vec![Binding::Operand(x.slice), Binding::Write(y.slice)],
         parameters: vec![count as u32],
         count,
         flops_each: 2,
@@ -118,7 +118,7 @@ pub fn gelu_grad(recording: &mut Recording, f: Gelu, x: Tensor, dy: Tensor, dx: 
     Map {
         shader: "elementwise/gelu_grad",
         defines: f.defines(),
-        bindings: vec![Binding::Read(x.slice), Binding::Read(dy.slice), Binding::Write(dx.slice)],
+        bindings: vec![Binding::Operand(x.slice), Binding::Operand(dy.slice), Binding::Write(dx.slice)],
         parameters: vec![count as u32],
         count,
         flops_each: 4,
@@ -142,7 +142,7 @@ fn binary(recording: &mut Recording, operation: &'static str, a: Tensor, b: Tens
     Map {
         shader: "elementwise/binary",
         defines: Defines::new().with(operation, 1),
-        bindings: vec![Binding::Read(a.slice), Binding::Read(b.slice), Binding::Write(y.slice)],
+        bindings: vec![Binding::Operand(a.slice), Binding::Operand(b.slice), Binding::Write(y.slice)],
         parameters: vec![count as u32],
         count,
         flops_each: 1,
@@ -171,7 +171,7 @@ fn scaled(recording: &mut Recording, x: Tensor, factor: f32, y: Tensor, defines:
     Map {
         shader: "elementwise/scale",
         defines,
-        bindings: vec![Binding::Read(x.slice), Binding::Write(y.slice)],
+        bindings: vec![Binding::Operand(x.slice), Binding::Write(y.slice)],
         parameters: vec![count as u32, factor.to_bits()],
         count,
         flops_each: passes - 1,
@@ -197,7 +197,7 @@ pub fn bias_activation(recording: &mut Recording, x: Tensor, b: Tensor, f: Optio
     recording.dispatch(Dispatch {
         shader: "elementwise/bias_activation",
         defines,
-        bindings: vec![Binding::Read(x.slice), Binding::Read(b.slice), Binding::Write(y.slice)],
+        bindings: vec![Binding::Operand(x.slice), Binding::Read(b.slice), Binding::Write(y.slice)],
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),
         flops: (1 + u64::from(f.is_some())) * x.shape.elements() as u64,
@@ -251,7 +251,7 @@ pub fn dropout(recording: &mut Recording, dropout: &Dropout, x: Tensor, y: Tenso
         shader: "elementwise/dropout",
         defines: Defines::new().with("WORKGROUP", WORKGROUP),
         bindings: vec![
-            Binding::Read(x.slice),
+            Binding::Operand(x.slice),
             Binding::Write(y.slice),
             Binding::Read(dropout.samples),
             Binding::Read(dropout.step),

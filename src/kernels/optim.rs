@@ -208,7 +208,7 @@ impl Elementwise {
             let bindings = small
                 .into_iter()
                 .map(Binding::Read)
-                .chain(read.iter().map(|s| Binding::Read(part(s))))
+                .chain(read.iter().map(|s| Binding::Operand(part(s))))
                 .chain(written.iter().map(|s| Binding::Write(part(s))))
                 .collect();
             let count = piece.bytes / 16;
@@ -347,7 +347,7 @@ pub fn lars(
             Binding::Read(step),
             Binding::Read(chunks),
             Binding::Read(ratios),
-            Binding::Read(gradients),
+            Binding::Operand(gradients),
             Binding::Write(parameters),
             Binding::Write(velocity),
         ],

@@ -94,7 +94,7 @@ pub fn sum_parts(recording: &mut Recording, parts: Slice, count: usize, y: Slice
     recording.dispatch(Dispatch {
         shader: "reduce/sum_parts",
         defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Read(parts), Binding::Write(y)],
+        bindings: vec![Binding::Operand(parts), Binding::Write(y)],
         immediates: vec![texels as u32, count as u32],
         grid: recording.grid(texels.div_ceil(u64::from(WORKGROUP))),
         flops: (count as u64 - 1) * texels * 4,

@@ -39,8 +39,11 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         max_workgroup_bytes: 16_384,
         offset_alignment: 256,
     };
+    let texture_kernels = facts(KernelClass::Software, Some(8), true);
+    let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
     vec![
-        ("software with texture kernels", facts(KernelClass::Software, Some(8), true)),
+        ("software with texture kernels", texture_kernels),
+        ("software with memory that is buffer and texture", shared_memory),
         ("software with subgroups of 4", facts(KernelClass::Software, Some(4), true)),
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),

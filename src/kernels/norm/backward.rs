@@ -63,8 +63,8 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         defines = defines.with(f.define(), 1).with("ACTIVATED", 1);
     }
     let mut reduce_bindings = vec![
-        Binding::Read(x.slice),
-        Binding::Read(dy.slice),
+        Binding::Operand(x.slice),
+        Binding::Operand(dy.slice),
         Binding::Read(mean.slice),
         Binding::Read(spread.slice),
         Binding::Write(partials),
@@ -79,7 +79,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     match (grad.dresidual, grad.activation) {
         (Some(dresidual), Some(_)) => {
             reduce_defines = reduce_defines.with("RESIDUAL", 1);
-            reduce_bindings.extend([Binding::Read(grad.y.slice), Binding::Write(dresidual.slice)]);
+            reduce_bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
             known = Some(dresidual);
             tensors = 4;
         }
@@ -132,8 +132,8 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         shader: "norm/batch_norm_grad_apply",
         defines: apply_defines,
         bindings: vec![
-            Binding::Read(x.slice),
-            Binding::Read(g.slice),
+            Binding::Operand(x.slice),
+            Binding::Operand(g.slice),
             Binding::Read(constants),
             Binding::Write(grad.dx.slice),
         ],

@@ -90,7 +90,7 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_partials",
         defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Read(norm.x.slice), Binding::Write(partials)],
+        bindings: vec![Binding::Operand(norm.x.slice), Binding::Write(partials)],
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),
         flops: 4 * shape.elements() as u64,
@@ -137,14 +137,12 @@ impl Apply {
         if let Some(f) = self.activation {
             defines = defines.with(f.define(), 1);
         }
-        let mut bindings: Vec<_> = [self.x, self.mean, self.spread, self.gamma, self.beta]
-            .iter()
-            .map(|t| Binding::Read(t.slice))
-            .collect();
+        let mut bindings = vec![Binding::Operand(self.x.slice)];
+        bindings.extend([self.mean, self.spread, self.gamma, self.beta].map(|t| Binding::Read(t.slice)));
         bindings.push(Binding::Write(self.y.slice));
         if let Some(residual) = self.residual {
             defines = defines.with("RESIDUAL", 1);
-            bindings.push(Binding::Read(residual.slice));
+            bindings.push(Binding::Operand(residual.slice));
         }
         let residual = u64::from(self.residual.is_some());
         recording.dispatch(Dispatch {
