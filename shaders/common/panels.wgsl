@@ -1,5 +1,5 @@
-// The order of similarity/pack_panels as operand B of common/product32: texel (panel, d, lane) at
-// (panel·4·depth + d)·8 + lane holds value d of the columns 32·panel + 4·lane + 0..3.
+// The order of gemm/pack_operand as operand B of common/product32: texel (panel, k, lane) at (panel·4·depth + k)·8 + lane
+// holds columns 32·panel + 4·lane + 0..3 of one k.
 const B_STEP: u32 = 8u;
 fn b_texel(k: u32) -> u32 {
     return k * 32u;

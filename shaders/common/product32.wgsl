@@ -7,23 +7,32 @@
 //   first_a             texel of (row 0, k = 0) of the block; (row, k) lies at first_a + 32 k + row
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
 //                       first_b + b_texel(k) + q·B_STEP
+// Each turn of the loop does ROUND texels of A, which divide the sum's.
 // One row's value reaches all lanes by a broadcast from a constant lane. Accumulators have names, because
-// arrays indexed by a variable live in memory; four values of k in each round, because every accumulator is
-// loaded, masked and stored once a round.
+// arrays indexed by a variable live in memory; at least four values of k in each turn, because every accumulator is
+// loaded, masked and stored once a turn.
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
-    for (var k = first_k; k < end_k; k++) {
+    for (var k = first_k; k < end_k; k += ${ROUND}u) {
         let texel_a = first_a + k * 32u + lane;
         let texel_b = first_b + b_texel(k);
+#for r in 0..32
+        let sum0_${r} = c${r};
+#end
+#for u in 0..ROUND
 #for m in 0..4
-        let a${m} = textureLoad(a_blocks, at(texel_a + ${m * 8}u));
+        let a${u}_${m} = textureLoad(a_blocks, at(texel_a + ${u * 32 + m * 8}u));
 #end
 #for q in 0..4
-        let b${q} = textureLoad(b_panels, at(texel_b + ${q}u * B_STEP));
+        let b${u}_${q} = textureLoad(b_panels, at(texel_b + ${u * 4 + q}u * B_STEP));
 #end
 #for r in 0..32
-        let s${r} = subgroupBroadcast(a${r / 8}, ${r % 8}u);
-        c${r} = (((c${r} + s${r}.x * b0) + s${r}.y * b1) + s${r}.z * b2) + s${r}.w * b3;
+        let s${u}_${r} = subgroupBroadcast(a${u}_${r / 8}, ${r % 8}u);
+        let sum${u + 1}_${r} = (((sum${u}_${r} + s${u}_${r}.x * b${u}_0) + s${u}_${r}.y * b${u}_1) + s${u}_${r}.z * b${u}_2) + s${u}_${r}.w * b${u}_3;
+#end
+#end
+#for r in 0..32
+        c${r} = sum${ROUND}_${r};
 #end
     }

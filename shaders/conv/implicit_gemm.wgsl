@@ -7,6 +7,7 @@
 // binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4.
 // One workgroup = one subgroup of 8 lanes = 32 rows x 32 columns: lane = column group; rows come from lanes by broadcast.
 // Grid: x = tiles in either order, see `columns_outer`. Roofline: arithmetic, 2 flops a multiply–add.
+#import common/divide
 #import common/texel
 #import common/pack64
 
@@ -27,19 +28,18 @@ var<immediate> params: Params;
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(subgroup_invocation_id) lane: u32) {
     let tile = group.x + group.y * groups.x;
-    var row_tile = tile % params.row_tiles;
-    var panel = tile / params.row_tiles;
-    if params.columns_outer == 0u {
-        row_tile = tile / params.panels;
-        panel = tile % params.panels;
-    }
+    let inner = select(params.panels, params.row_tiles, params.columns_outer != 0u);
+    let outer_tile = divide(tile, inner);
+    let inner_tile = tile - outer_tile * inner;
+    let row_tile = select(outer_tile, inner_tile, params.columns_outer != 0u);
+    let panel = select(inner_tile, outer_tile, params.columns_outer != 0u);
     if row_tile >= params.row_tiles || panel >= params.panels { return; }
     let lanes = min(8u, params.columns4 - panel * 8u);
     let w_base = panel * 8u * params.k + lane;
 #for m in 0..4
     let row${m} = row_tile * 32u + ${m * 8}u + lane;
-    let n${m} = row${m} / params.rows_image;
-    let u${m} = (row${m} - n${m} * params.rows_image) / params.rows_line;
+    let n${m} = divide(row${m}, params.rows_image);
+    let u${m} = divide(row${m} - n${m} * params.rows_image, params.rows_line);
     let v${m} = row${m} - n${m} * params.rows_image - u${m} * params.rows_line;
     let y${m} = i32(u${m}) * params.mul + params.off_h;
     let x${m} = i32(v${m}) * params.mul + params.off_w;

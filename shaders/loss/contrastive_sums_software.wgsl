@@ -5,7 +5,7 @@
 // column sums are its mirror's row sums. A workgroup takes `group` row blocks; partial[w][i] holds the column sums
 // of workgroup w, the last slot each row's own sum. Otherwise (InfoNCE): a workgroup takes one row block and
 // `chunk` panels; partial[split][i]; group is 1.
-// binding 0: â in blocks, 1: b̂ in panels (similarity/pack_operand), 2: partial [f32, slots·stride].
+// binding 0: â in blocks, 1: b̂ in panels (gemm/pack_operand), 2: partial [f32, slots·stride].
 // Grid: one workgroup of eight invocations for each group of row blocks, or each row block and split.
 // Roofline: compute, 2·dim flops and one exp2 an element (half of that with SYMMETRIC).
 #import common/texel

@@ -2,7 +2,7 @@
 // + exp2(x_ij − L_j), j ≠ i; x_ij = κ (â_i·b̂_j − 1) is computed again. For adapters with one subgroup of eight lanes
 // (CPU drivers), whose memory accesses other than texture reads are so slow that the weights go through a texture
 // to the second product (loss/weighted_sums_software), a few row blocks at a time.
-// binding 0: â in blocks, 1: b̂ in panels (similarity/pack_operand), 2: L [f32, of i and, with SYMMETRIC, of j],
+// binding 0: â in blocks, 1: b̂ in panels (gemm/pack_operand), 2: L [f32, of i and, with SYMMETRIC, of j],
 // 3: W in blocks [pairs of f32 pairs, blocks·⌈columns/4⌉·32], zero beyond the last column.
 // Grid: one workgroup of eight invocations for each row block and `chunk` panels.
 // Roofline: compute, 2·dim flops and one exp2 (two with SYMMETRIC) an element.

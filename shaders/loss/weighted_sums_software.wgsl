@@ -1,6 +1,6 @@
 // G_i = Σ_j W_ij b̂_j over a range of j, for some blocks of rows i, for adapters with one subgroup of eight lanes
 // (CPU drivers).
-// binding 0: W in blocks (loss/contrastive_weights_software), 1: b̂ in blocks (similarity/pack_operand, operand A:
+// binding 0: W in blocks (loss/contrastive_weights_software), 1: b̂ in blocks (gemm/pack_operand, operand A:
 // here it is operand B, whose columns are the values of a row), 2: G [pairs of f32 pairs, splits·rows·depth].
 // Grid: one workgroup of eight invocations for each row block, 32 values of a row, and split of `chunk` texels
 // (4 j each). Roofline: compute, 2·dim flops for each i, j.

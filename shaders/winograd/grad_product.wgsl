@@ -16,19 +16,19 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
     let column = group.y * 8u + lane;
     // Rows and columns beyond the last read what lies there, or zero, and are not stored.
     let first_v = (group.z * params.blocks * params.c4 + group.x * 8u + (lane >> 2u)) * 32u + (lane & 3u);
-    var from_dm = group.z * params.blocks * 32u * params.columns4 + column;
+    let first_dm = (group.z * params.blocks * params.columns4 + column) * 32u;
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
     for (var k = 0u; k < params.blocks * 8u; k++) {
         let from_v = first_v + (k >> 3u) * params.c4 * 32u + (k & 7u) * 4u;
+        let from_dm = first_dm + (k >> 3u) * params.columns4 * 32u + (k & 7u) * 4u;
 #for m in 0..4
         let a${m} = textureLoad(v, at(from_v + ${m * 64}u));
 #end
 #for p in 0..4
-        let b${p} = textureLoad(dm, at(from_dm + ${p}u * params.columns4));
+        let b${p} = textureLoad(dm, at(from_dm + ${p}u));
 #end
-        from_dm += 4u * params.columns4;
 #for r in 0..32
         c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
             + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 1}u) * b1)

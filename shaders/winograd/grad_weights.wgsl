@@ -2,6 +2,7 @@
 // binding 0: dU (winograd/grad_product); 1: dw, panels (WeightShape) of a 3x3 kernel.
 // Grid: one invocation for each (i, texel of o). Roofline: memory, 36/9 of dw read for each chunk.
 #import common/grid
+#import common/divide
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -16,7 +17,7 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
                 @builtin(local_invocation_index) local: u32) {
     let index = linear_index(group, groups, local);
     if index >= params.rows * params.o4 { return; }
-    let i = index / params.o4;
+    let i = divide(index, params.o4);
     let o = index - i * params.o4;
     let step = params.rows * params.o4;
 #for a in 0..3

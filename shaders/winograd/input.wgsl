@@ -2,6 +2,7 @@
 // binding 0: x, NC4HW4 texels; 1: V [36][blocks][c4][32 tiles], the operand A of common/product32. Tiles are numbered
 // through the images of the chunk; those behind the last one are zero.
 // Grid: c4 x blocks, so that neighbours write next to one another; one invocation for each tile of a block. Roofline: memory, 36/16 of x written.
+#import common/divide
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -17,9 +18,9 @@ var<immediate> params: Params;
 @compute @workgroup_size(32)
 fn input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let tile = group.y * 32u + local;
-    let n = tile / params.tiles_image;
+    let n = divide(tile, params.tiles_image);
     let within = tile - n * params.tiles_image;
-    let line = within / params.tiles_line;
+    let line = divide(within, params.tiles_line);
     // Coordinates left of and above the image wrap to large ones.
     let h0 = line * 4u - params.padding;
     let w0 = (within - line * params.tiles_line) * 4u - params.padding;

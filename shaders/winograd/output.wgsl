@@ -1,6 +1,7 @@
 // Y = Aᵀ M A: the 4 x 4 outputs of every tile.
 // binding 0: M (winograd/product), 1: y, NC4HW4.
 // Grid: o4 x blocks, so that neighbours read next to one another; one invocation for each tile of a block. Roofline: memory, 36/16 of y read.
+#import common/divide
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -17,9 +18,9 @@ var<immediate> params: Params;
 fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let tile = group.y * 32u + local;
     if tile >= params.tiles { return; }
-    let n = tile / params.tiles_image;
+    let n = divide(tile, params.tiles_image);
     let within = tile - n * params.tiles_image;
-    let line = within / params.tiles_line;
+    let line = divide(within, params.tiles_line);
     let h0 = line * 4u;
     let w0 = (within - line * params.tiles_line) * 4u;
     let start = (group.y * params.o4 + group.x) * 32u + local;

@@ -3,6 +3,7 @@
 // With FLIP the taps run backwards, as the gradient to the input wants them (its w are transposed already).
 // Grid: one invocation for each (i, texel of o), panels filled up to eight texels. Roofline: memory, 36/9 of w written.
 #import common/grid
+#import common/divide
 #import common/texel
 #import common/pack64
 #import winograd/transform
@@ -17,7 +18,7 @@ fn weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
            @builtin(local_invocation_index) local: u32) {
     let index = linear_index(group, groups, local);
     let lane = index & 7u;
-    let panel = (index >> 3u) / params.rows;
+    let panel = divide(index >> 3u, params.rows);
     let i = (index >> 3u) - panel * params.rows;
     if panel >= params.panels { return; }
     let lanes = min(8u, params.o4 - panel * 8u);

@@ -1,8 +1,10 @@
 //! L2 normalisation, cosine matrices, and the pairwise membership features of EncoderMI.
 
+use super::matmul::Sizes;
+use super::matmul::software::{self, Operand, operand};
 use super::{Shape, Tensor};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
+use crate::gpu::{Binding, Dispatch, Recording, Slice};
 use crate::{Error, Result};
 
 /// Invocations of a workgroup where each invocation works alone.
@@ -65,32 +67,6 @@ pub(super) fn normalized(recording: &mut Recording, label: &str, x: Tensor) -> (
     (y, norms)
 }
 
-/// The orders in which `common/product32` reads a matrix from a texture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operand {
-    /// Blocks of 32 rows, a texel holds four values of a row: the first operand.
-    Blocks,
-    /// Panels of 32 rows, a texel holds one value of four rows: the second operand, whose columns are the rows.
-    Panels,
-}
-
-/// A matrix as an operand texture, with rows of zeros up to a multiple of 32.
-pub(super) fn operand(recording: &mut Recording, label: &str, x: Tensor, order: Operand) -> TextureId {
-    let (rows, depth) = (x.shape.n, x.shape.c4());
-    let count = (rows.div_ceil(32) * 8 * depth) as u64;
-    let packed = recording.transient(format!("{label} packed"), count * 64);
-    recording.dispatch(Dispatch {
-        shader: "similarity/pack_operand",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("PANELS", order == Operand::Panels),
-        bindings: vec![Binding::Read(x.slice), Binding::Write(packed)],
-        immediates: vec![rows as u32, depth as u32, count as u32],
-        grid: recording.grid(count.div_ceil(u64::from(WORKGROUP))),
-        flops: 0,
-        bytes: x.shape.bytes() + packed.bytes,
-    });
-    recording.as_texture(format!("{label} operand"), packed)
-}
-
 /// Cosines of all rows of `a` [N, D] with all rows of `b` [M, D]: `y` [N, M], not normalised before.
 ///
 /// # Errors
@@ -107,31 +83,20 @@ pub fn cosine_similarity_matrix(recording: &mut Recording, a: Tensor, b: Tensor,
     let (rows, columns, depth) = (a.shape.n, b.shape.n, a.shape.c4());
     let (a_unit, _) = normalized(recording, "a", a);
     let (b_unit, _) = normalized(recording, "b", b);
-    let (shader, defines, bindings, immediates, groups) = if recording.facts().texture_kernels() {
+    if recording.facts().texture_kernels() {
         let blocks = operand(recording, "a", a_unit, Operand::Blocks);
         let panels = operand(recording, "b", b_unit, Operand::Panels);
-        (
-            "similarity/cosine_matrix_software",
-            Defines::new(),
-            vec![Binding::Texture(blocks), Binding::Texture(panels), Binding::Write(y.slice)],
-            vec![depth, rows, columns.div_ceil(4), columns.div_ceil(32)],
-            rows.div_ceil(32) * columns.div_ceil(32),
-        )
-    } else {
-        (
-            "similarity/cosine_matrix_tiled",
-            Defines::new().with("ROWS_EACH", 4),
-            vec![Binding::Read(a_unit.slice), Binding::Read(b_unit.slice), Binding::Write(y.slice)],
-            vec![depth, rows, columns, columns.div_ceil(4), columns.div_ceil(64)],
-            rows.div_ceil(64) * columns.div_ceil(64),
-        )
-    };
+        let sizes = Sizes { m: rows, n: columns, k: a.shape.c, batch: 1 };
+        software::product(recording, sizes, blocks, panels, y.slice);
+        return Ok(());
+    }
+    let immediates = [depth, rows, columns, columns.div_ceil(4), columns.div_ceil(64)];
     recording.dispatch(Dispatch {
-        shader,
-        defines,
-        bindings,
-        immediates: immediates.into_iter().map(|v| v as u32).collect(),
-        grid: recording.grid(groups as u64),
+        shader: "similarity/cosine_matrix_tiled",
+        defines: Defines::new().with("ROWS_EACH", 4),
+        bindings: vec![Binding::Read(a_unit.slice), Binding::Read(b_unit.slice), Binding::Write(y.slice)],
+        immediates: immediates.map(|v| v as u32).to_vec(),
+        grid: recording.grid((rows.div_ceil(64) * columns.div_ceil(64)) as u64),
         flops: 2 * (rows * columns * a.shape.c) as u64,
         bytes: a.shape.bytes() + b.shape.bytes() + y.shape.bytes(),
     });

@@ -34,7 +34,7 @@ pub fn variants(facts: &Facts) -> Vec<Variant> {
         ("attention", direct),
         ("contrastive losses", dense),
         ("similarity", dense),
-        ("matmul", tiles),
+        ("matmul", if facts.texture_kernels() { TEXTURES } else { tiles }),
     ];
     families.map(|(family, variant)| Variant { family, variant, reason: reason(facts) }).to_vec()
 }

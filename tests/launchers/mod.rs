@@ -235,6 +235,8 @@ fn convolutions(r: &mut Recording) {
         conv2d_grad_input(r, &conv, y, w, x);
         conv2d_grad_weight(r, &conv, x, y, w);
     };
+    // More pixels than f32 counts.
+    convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));
     for channels in SIDES {
         for outputs in SIDES {
             for (images, side) in [(1, 3), (8, 8), (64, 16), (256, 32), (16, 112)] {
@@ -275,6 +277,10 @@ fn products(r: &mut Recording) {
             matmul(r, layout, batch, a, b, c);
         }
     }
+    // More tiles than f32 counts, and sums of an even number of texels.
+    let [a, b, c] =
+        [(1 << 25, 8), (1024, 8), (1 << 25, 1024)].map(|(rows, columns)| matrix(r, rows, columns));
+    matmul(r, Layout::Nt, 1, a, b, c);
 }
 
 fn similarities(r: &mut Recording) {

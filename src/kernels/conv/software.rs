@@ -5,6 +5,7 @@
 use super::{Conv2d, WeightShape, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
+use crate::kernels::matmul::software::wide;
 use crate::kernels::{Shape, Tensor, reduce};
 
 const WORKGROUP: u32 = 64;
@@ -106,7 +107,7 @@ fn implicit_gemm(
     let u = |v: usize| v as u32;
     recording.dispatch(Dispatch {
         shader: "conv/implicit_gemm",
-        defines: Defines::new(),
+        defines: Defines::new().with("WIDE", wide((row_tiles * TILE).max(row_tiles * panels))),
         bindings: vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)],
         immediates: vec![
             u(rows),

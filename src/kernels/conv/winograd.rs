@@ -131,7 +131,7 @@ fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding
         transform_input(recording, chunk, (source, x.shape), padding, &v);
         recording.dispatch(Dispatch {
             shader: "winograd/product",
-            defines: Defines::new(),
+            defines: Defines::new().with("ROUND", 1),
             bindings: vec![Binding::Texture(v.texture), Binding::Texture(u), Binding::Write(m.buffer)],
             immediates: [chunk.blocks(), c4, o4, panels].map(|v| v as u32).to_vec(),
             grid: [chunk.blocks() as u32, panels as u32, POSITIONS as u32],
@@ -217,10 +217,10 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
         immediates.extend([o4, dy.shape.h, dy.shape.w, first].map(|v| v as u32));
         recording.dispatch(Dispatch {
             shader: "winograd/grad_output",
-            defines: Defines::new().with("WORKGROUP", WORKGROUP),
+            defines: Defines::new(),
             bindings: vec![Binding::Texture(upstream), Binding::Write(dm.buffer)],
             immediates,
-            grid: recording.grid((chunk.blocks() * BLOCK * o4).div_ceil(WORKGROUP as usize) as u64),
+            grid: [o4 as u32, chunk.blocks() as u32, 1],
             flops: 0,
             bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * dy.shape.pixels()) as u64,
         });

@@ -7,7 +7,8 @@
 
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
-use crate::kernels::similarity::{Operand, WORKGROUP, normalized, operand, per_row};
+use crate::kernels::matmul::software::{Operand, operand, round};
+use crate::kernels::similarity::{WORKGROUP, normalized, per_row};
 use crate::kernels::{Shape, Tensor, reduce};
 use crate::{Error, Result};
 
@@ -176,7 +177,10 @@ fn launch_software_sums(
     let sizes = [saved.depth(), columns, blocks, panels, group, chunk, slots - 1, saved.stride()];
     recording.dispatch(Dispatch {
         shader: "loss/contrastive_sums_software",
-        defines: Defines::new().with("SYMMETRIC", saved.symmetric).with("ONLINE", online),
+        defines: Defines::new()
+            .with("SYMMETRIC", saved.symmetric)
+            .with("ONLINE", online)
+            .with("ROUND", round(saved.depth())),
         bindings: vec![
             Binding::Texture(textures.a_blocks),
             Binding::Texture(textures.b_panels),
@@ -282,7 +286,7 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
         let weights = recording.transient("gradient weights", (blocks * block_bytes) as u64);
         recording.dispatch(Dispatch {
             shader: "loss/contrastive_weights_software",
-            defines: Defines::new().with("SYMMETRIC", saved.symmetric),
+            defines: Defines::new().with("SYMMETRIC", saved.symmetric).with("ROUND", round(depth)),
             bindings: vec![
                 Binding::Texture(textures.a_blocks),
                 Binding::Texture(textures.b_panels),
@@ -301,7 +305,7 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
         let sizes = [depth, rows, first_block, blocks, dim_tiles, columns4, texel_chunk];
         recording.dispatch(Dispatch {
             shader: "loss/weighted_sums_software",
-            defines: Defines::new(),
+            defines: Defines::new().with("ROUND", round(columns4).min(round(texel_chunk))),
             bindings: vec![Binding::Texture(weights), Binding::Texture(b_blocks), Binding::Write(gradient)],
             immediates: sizes.iter().map(|&v| v as u32).collect(),
             grid: recording.grid((blocks * dim_tiles * splits) as u64),

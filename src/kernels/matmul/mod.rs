@@ -3,6 +3,7 @@
 use super::Tensor;
 use crate::gpu::Recording;
 
+pub(super) mod software;
 mod tiled;
 
 /// Which operand is stored transposed; the result is always [M, N] and the sum always runs over K.
@@ -18,11 +19,11 @@ pub enum Layout {
 
 /// Sizes of one product of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sizes {
-    m: usize,
-    n: usize,
-    k: usize,
-    batch: usize,
+pub(super) struct Sizes {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub batch: usize,
 }
 
 /// `c = a · b` in the given layout, `batch` times. A matrix [R, C] is `Shape::matrix(R, C)`, its rows padded to whole
@@ -35,7 +36,11 @@ pub fn matmul(recording: &mut Recording, layout: Layout, batch: usize, a: Tensor
     };
     let sizes = Sizes { m: c.shape.n / count, n: c.shape.c, k, batch: count };
     debug_assert!(sizes.fits(layout, &a, &b), "{} · {} as {layout:?} = {}", a.shape, b.shape, c.shape);
-    tiled::matmul(recording, layout, sizes, a, b, c);
+    if recording.facts().texture_kernels() {
+        software::matmul(recording, layout, sizes, a, b, c);
+    } else {
+        tiled::matmul(recording, layout, sizes, a, b, c);
+    }
 }
 
 impl Sizes {
