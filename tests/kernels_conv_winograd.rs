@@ -4,10 +4,10 @@ mod common;
 use common::dense::{
     Direction, EVERY_DIRECTION, Kind, Operands, Results, assert_within, devices, random_convs,
 };
-use common::gpu::Draw;
+use common::gpu::{Case, Draw};
 use contraleak::gpu::{Facts, Gpu};
-use contraleak::kernels::Shape;
-use contraleak::kernels::conv::Conv2d;
+use contraleak::kernels::conv::{Conv2d, Weights, conv2d_grads};
+use contraleak::kernels::{Shape, Tensor};
 use contraleak::reference::{conv as direct, winograd};
 
 /// 3x3 convolutions with stride 1 and awkward channels, sides and paddings, large enough to be worth it.
@@ -85,6 +85,31 @@ fn three_directions_match_their_twins_on_random_shapes() {
             let results = operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |d| shaders.push(d.shader));
             assert!(shaders.contains(&"winograd/product") && shaders.contains(&"winograd/grad_product"));
             check(&operands, &results);
+        }
+    }
+}
+
+/// Together, gradients have the bits that they have alone, also where nothing can be shared.
+#[test]
+fn both_gradients_together_are_those_alone() {
+    let strided = Conv2d::new(Shape::new(3, 20, 9, 9), 24, 3, 2, 1).expect("fits");
+    for (i, conv) in shapes().into_iter().step_by(3).chain([strided]).enumerate() {
+        let of = Operands::random(conv, Kind::Dense, i as u64);
+        for gpu in devices() {
+            let alone = of.run(gpu, &facts(gpu), &[Direction::GradInput, Direction::GradWeight], |_| ());
+            let mut case = Case::with_facts(gpu, &facts(gpu));
+            let packed = conv.weight().pack(&of.w.iter().map(|&v| v as f32).collect::<Vec<f32>>());
+            let words = Shape::matrix(packed.len() / 4, 4);
+            let [x, dy] =
+                [(conv.input, &of.x), (conv.output, &of.dy)].map(|(s, v)| case.input("operand", s, v));
+            let weights = |t: Tensor| Weights::new(conv.weight(), t.slice);
+            let w = weights(case.words("w", words, &packed));
+            let (dx, dw) = (case.output("dx", conv.input), case.output("dw", words));
+            conv2d_grads(&mut case.recording, &conv, (x, w), dy, (dx, weights(dw)));
+            let done = case.run();
+            assert_eq!(done.values(dx), alone.dx, "{conv:?}");
+            let unpacked = conv.weight().unpack(&done.packed(dw));
+            assert_eq!(unpacked.into_iter().map(f64::from).collect::<Vec<f64>>(), alone.dw, "{conv:?}");
         }
     }
 }

@@ -6,7 +6,8 @@
 //   first_k, end_k      the sum runs over 4·first_k..4·end_k
 //   first_a             texel of (row 0, k = 0) of the block; (row, k) lies at first_a + 32 k + row
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
-//                       first_b + b_texel(k) + q·B_STEP
+//                       first_b + b_texel(k) + q·B_STEP; or with TRANSPOSED, which costs nothing, values 4k..4k+3 of
+//                       this lane's column q
 // Each turn of the loop does ROUND texels of A, which divide the sum's.
 // One row's value reaches all lanes by a broadcast from a constant lane. Accumulators have names, because
 // arrays indexed by a variable live in memory; at least four values of k in each turn, because every accumulator is
@@ -25,7 +26,14 @@
         let a${u}_${m} = textureLoad(a_blocks, at(texel_a + ${u * 32 + m * 8}u));
 #end
 #for q in 0..4
-        let b${u}_${q} = textureLoad(b_panels, at(texel_b + ${u * 4 + q}u * B_STEP));
+        let t${u}_${q} = textureLoad(b_panels, at(texel_b + ${u * 4 + q}u * B_STEP));
+#end
+#for q in 0..4
+#if TRANSPOSED
+        let b${u}_${q} = vec4<f32>(t${u}_0.${q:xyzw}, t${u}_1.${q:xyzw}, t${u}_2.${q:xyzw}, t${u}_3.${q:xyzw});
+#else
+        let b${u}_${q} = t${u}_${q};
+#endif
 #end
 #for r in 0..32
         let s${u}_${r} = subgroupBroadcast(a${u}_${r / 8}, ${r % 8}u);

@@ -63,3 +63,18 @@ fn grad_weight_transform(u: Six) -> array<vec4<f32>, 3> {
         A2 * sum_a + B2 * sum_b + u[5],
     );
 }
+
+// B v: six gradients of a tile's transformed inputs to those of its inputs 1 to 4, with what the tiles before (its last
+// input) and behind (its first) add to them.
+fn grad_input_transform(before: vec4<f32>, v: Six, behind: vec4<f32>) -> Four {
+    let sum_a = v[1] + v[2];
+    let sum_b = v[3] + v[4];
+    let difference_a = A * (v[1] - v[2]);
+    let difference_b = B * (v[3] - v[4]);
+    return Four(
+        A2 * B2 * v[5] - (B2 * difference_a + A2 * difference_b) + before,
+        -(A2 + B2) * v[0] - (B2 * sum_a + A2 * sum_b),
+        difference_a + difference_b - (A2 + B2) * v[5],
+        v[0] + sum_a + sum_b + A2 * B2 * behind,
+    );
+}

@@ -1,6 +1,5 @@
 // U = G g Gᵀ of every pair of channels.
 // binding 0: w, panels (WeightShape) of a 3x3 kernel; 1: U [36][panels][i][8 lanes], the operand B of common/product32.
-// With FLIP the taps run backwards, as the gradient to the input wants them (its w are transposed already).
 // Grid: one invocation for each (i, texel of o), panels filled up to eight texels. Roofline: memory, 36/9 of w written.
 #import common/grid
 #import common/divide
@@ -26,7 +25,7 @@ fn weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let step = params.rows * lanes;
 #for a in 0..3
 #for b in 0..3
-    let g_${a}_${b} = textureLoad(w, at(start + ${FLIP * 8 + (1 - 2 * FLIP) * (a * 3 + b)}u * step));
+    let g_${a}_${b} = textureLoad(w, at(start + ${a * 3 + b}u * step));
 #end
 #end
 #for b in 0..3

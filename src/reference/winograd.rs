@@ -152,23 +152,36 @@ pub fn conv2d(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> 
     out
 }
 
-/// Gradient of x: the convolution of `gout` with the weights turned by half a circle and transposed.
+/// Gradient of x: B (Σ over output channels of U ⊙ A dY Aᵀ) Bᵀ, summed where tiles overlap.
 pub fn conv2d_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
-    let (o, i, taps) = (shape.out_channels, shape.in_channels, TAPS * TAPS);
-    let mut turned = vec![0.0; w.len()];
-    for (index, &value) in w.iter().enumerate() {
-        let (tap, from, to) = (index % taps, index / taps % i, index / taps / i);
-        turned[(from * o + to) * taps + (taps - 1 - tap)] = value;
-    }
-    let back = ConvShape {
-        in_channels: o,
-        out_channels: i,
-        height: shape.out_height(),
-        width: shape.out_width(),
-        padding: TAPS - 1 - shape.padding,
-        ..shape
-    };
-    conv2d(m, gout, &turned, back)
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let (to_products, to_inputs) = (transposed(&m.outputs), transposed(&m.inputs));
+    let weights: Vec<Vec<f64>> = w.chunks_exact(TAPS * TAPS).map(|g| both_sides(&m.taps, g)).collect();
+    let mut out = vec![0.0; shape.input_len()];
+    for_each_tile(&shape, |n, y, x0| {
+        let upstream: Vec<Vec<f64>> = (0..shape.out_channels)
+            .map(|o| {
+                let plane = &gout[(n * shape.out_channels + o) * height * width..];
+                both_sides(&to_products, &window(plane, (height, width), (y as isize, x0 as isize), OUTPUTS))
+            })
+            .collect();
+        for i in 0..shape.in_channels {
+            let mut products = vec![0.0; INPUTS * INPUTS];
+            for (o, upstream) in upstream.iter().enumerate() {
+                let weights = &weights[o * shape.in_channels + i];
+                products.iter_mut().zip(upstream).zip(weights).for_each(|((p, d), u)| *p += d * u);
+            }
+            for (k, value) in both_sides(&to_inputs, &products).into_iter().enumerate() {
+                // Rows and columns in the padding get nothing.
+                let row = (y + k / INPUTS).wrapping_sub(shape.padding);
+                let column = (x0 + k % INPUTS).wrapping_sub(shape.padding);
+                if row < shape.height && column < shape.width {
+                    out[((n * shape.in_channels + i) * shape.height + row) * shape.width + column] += value;
+                }
+            }
+        }
+    });
+    out
 }
 
 /// Gradient of w: Gᵀ (Σ over tiles of V ⊙ A dY Aᵀ) G.

@@ -8,7 +8,9 @@ use contraleak::kernels::conv::depthwise::{
     DepthwiseShape, DepthwiseWeights, depthwise_conv2d, depthwise_conv2d_grad_input,
     depthwise_conv2d_grad_weight,
 };
-use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight};
+use contraleak::kernels::conv::{
+    Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads,
+};
 use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
 use contraleak::kernels::loss::{self, CrossEntropy};
@@ -234,6 +236,7 @@ fn convolutions(r: &mut Recording) {
         conv2d(r, &conv, x, w, y);
         conv2d_grad_input(r, &conv, y, w, x);
         conv2d_grad_weight(r, &conv, x, y, w);
+        conv2d_grads(r, &conv, (x, w), y, (x, w));
     };
     // More pixels than f32 counts.
     convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));

@@ -46,9 +46,30 @@ impl Operation for Conv2d {
         let Some(dy) = upstream[0] else { return Ok(vec![None, None]) };
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let conv = geometry(self, graph.shape(x)?, &graph.form(w))?;
+        if wanted[0] && wanted[1] {
+            return Ok(graph.apply(Grads(conv), &[x, w, dy])?.into_iter().map(Some).collect());
+        }
         let dx = if wanted[0] { Some(graph.apply1(GradInput(conv), &[dy, w])?) } else { None };
         let dw = if wanted[1] { Some(graph.apply1(GradWeight(conv), &[x, dy])?) } else { None };
         Ok(vec![dx, dw])
+    }
+}
+
+/// Inputs x, w, dy; outputs dx, dw.
+struct Grads(conv::Conv2d);
+
+impl Operation for Grads {
+    fn name(&self) -> &'static str {
+        "conv2d_grads"
+    }
+    fn forms(&self, _: &[Form]) -> Result<Vec<Form>> {
+        Ok(vec![Form::Tensor(self.0.input), Form::Weight(self.0.weight())])
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let forward = (inputs[0].tensor(), inputs[1].weights(self.name())?);
+        let gradients = (outputs[0].tensor(), outputs[1].weights(self.name())?);
+        conv::conv2d_grads(recording, &self.0, forward, inputs[2].tensor(), gradients);
+        Ok(())
     }
 }
 

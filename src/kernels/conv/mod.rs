@@ -149,7 +149,7 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
 /// Gradient of [`conv2d`] to its input: `dx` from `dy` and `w`.
 pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
     if winograd::applies(recording.facts(), conv) {
-        winograd::conv2d_grad_input(recording, conv, dy, w, dx);
+        winograd::gradients(recording, conv, dy, Some((w, dx)), None);
     } else if recording.facts().texture_kernels() {
         software::conv2d_grad_input(recording, conv, dy, w, dx);
     } else {
@@ -160,11 +160,27 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
 /// Gradient of [`conv2d`] to its weights: `dw` from `x` and `dy`.
 pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
     if winograd::applies(recording.facts(), conv) {
-        winograd::conv2d_grad_weight(recording, conv, x, dy, dw);
+        winograd::gradients(recording, conv, dy, None, Some((x, dw)));
     } else if recording.facts().texture_kernels() {
         software::conv2d_grad_weight(recording, conv, x, dy, dw);
     } else {
         tiled::conv2d_grad_weight(recording, conv, x, dy, dw);
+    }
+}
+
+/// Both gradients of [`conv2d`], which costs less than one after the other where they share a step.
+pub fn conv2d_grads(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    (x, w): (Tensor, Weights),
+    dy: Tensor,
+    (dx, dw): (Tensor, Weights),
+) {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::gradients(recording, conv, dy, Some((w, dx)), Some((x, dw)));
+    } else {
+        conv2d_grad_input(recording, conv, dy, w, dx);
+        conv2d_grad_weight(recording, conv, x, dy, dw);
     }
 }
 

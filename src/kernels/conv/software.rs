@@ -204,7 +204,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
 }
 
 /// `t[i, tap, o] = w[o, tap, i]`, both in panel order.
-pub(super) fn transpose_weights(recording: &mut Recording, w: Weights, t: Weights) {
+fn transpose_weights(recording: &mut Recording, w: Weights, t: Weights) {
     let blocks = (w.shape.taps() * w.shape.i4() * w.shape.o4()) as u64;
     recording.dispatch(Dispatch {
         shader: "conv/transpose_weights",

@@ -5,10 +5,13 @@
 //! A few images at a time go through transform, products and transform back, so that what lies between stays in
 //! the second-level cache. How many follows from the shape alone.
 
-use super::{Conv2d, WeightShape, Weights, software};
+use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TextureId};
 use crate::kernels::{Shape, Tensor};
+
+mod backward;
+pub use backward::gradients;
 
 const WORKGROUP: u32 = 64;
 /// Outputs of a tile, on a side.
@@ -20,9 +23,6 @@ const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk: with their textures they are twice that, in a third-level cache that
 /// others use too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
-/// The same in the gradient to the weights, as a multiple of the gradient that each chunk adds: smaller ones would
-/// write and sum more than they transform.
-const CHUNK_GRADIENTS: usize = 8;
 /// Fewer channels do not pay for their transforms.
 const LEAST_CHANNELS: usize = 16;
 
@@ -106,20 +106,8 @@ impl Staged {
 
 /// Forward: see `super::conv2d`.
 pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
-    convolve(recording, x, w, y, conv.padding, false);
-}
-
-/// Gradient to the input: the convolution of `dy` with the turned weights.
-pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
-    let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: 3 };
-    let transposed = Weights::new(turned, recording.transient("transposed weights", turned.bytes()));
-    software::transpose_weights(recording, w, transposed);
-    convolve(recording, dy, transposed, dx, 2 - conv.padding, true);
-}
-
-fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding: usize, flip: bool) {
     let (c4, o4) = (x.shape.c4(), y.shape.c4());
-    let u = transform_weights(recording, w, flip);
+    let u = transform_weights(recording, w);
     let source = recording.as_texture("conv2d x", x.slice);
     let chunks = Chunk::all(y.shape, most_images(y.shape, c4 + o4, CHUNK_BYTES));
     // The first chunk may be smaller than another by one image.
@@ -128,12 +116,12 @@ fn convolve(recording: &mut Recording, x: Tensor, w: Weights, y: Tensor, padding
     let m = Staged::new(recording, "winograd products", largest * o4);
     let panels = o4.div_ceil(8);
     for chunk in &chunks {
-        transform_input(recording, chunk, (source, x.shape), padding, &v);
+        transform_input(recording, chunk, (source, x.shape), conv.padding, &v);
         recording.dispatch(Dispatch {
             shader: "winograd/product",
             defines: Defines::new().with("ROUND", 1),
             bindings: vec![Binding::Texture(v.texture), Binding::Texture(u), Binding::Write(m.buffer)],
-            immediates: [chunk.blocks(), c4, o4, panels].map(|v| v as u32).to_vec(),
+            immediates: [chunk.blocks(), c4, o4, panels, c4 * 4].map(|v| v as u32).to_vec(),
             grid: [chunk.blocks() as u32, panels as u32, POSITIONS as u32],
             flops: direct_flops(chunk, x.shape, y.shape),
             bytes: 16 * (chunk.texels(c4 + o4) + POSITIONS * c4 * 4 * panels * 8) as u64,
@@ -179,7 +167,7 @@ fn transform_input(
 }
 
 /// The transformed weights as a texture.
-fn transform_weights(recording: &mut Recording, w: Weights, flip: bool) -> TextureId {
+fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
@@ -187,7 +175,7 @@ fn transform_weights(recording: &mut Recording, w: Weights, flip: bool) -> Textu
     let transformed = recording.transient("winograd weights", texels as u64 * 16);
     recording.dispatch(Dispatch {
         shader: "winograd/weights",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP).with("FLIP", flip),
+        defines: Defines::new().with("WORKGROUP", WORKGROUP),
         bindings: vec![Binding::Texture(weights), Binding::Write(transformed)],
         immediates: [rows, o4, panels].map(|v| v as u32).to_vec(),
         grid: recording.grid((panels * 8 * rows).div_ceil(WORKGROUP as usize) as u64),
@@ -195,54 +183,4 @@ fn transform_weights(recording: &mut Recording, w: Weights, flip: bool) -> Textu
         bytes: w.shape.bytes() + texels as u64 * 16,
     });
     recording.as_texture("winograd weights", transformed)
-}
-
-/// Gradient to the weights, in chunks of a few images that are summed in order afterwards.
-pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
-    let (c4, o4) = (x.shape.c4(), dy.shape.c4());
-    let rows = c4 * 4;
-    let texels = POSITIONS * rows * o4;
-    let most = most_images(dy.shape, c4 + o4, CHUNK_BYTES.max(CHUNK_GRADIENTS * texels * 16));
-    let chunks = Chunk::all(dy.shape, most);
-    let source = recording.as_texture("conv2d x", x.slice);
-    let upstream = recording.as_texture("conv2d dy", dy.slice);
-    let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
-    let v = Staged::new(recording, "winograd input", largest * c4);
-    let dm = Staged::new(recording, "winograd output gradient", largest * o4);
-    let du = recording.transient("winograd weight gradient", (chunks.len() * texels) as u64 * 16);
-    for (index, chunk) in chunks.iter().enumerate() {
-        transform_input(recording, chunk, (source, x.shape), conv.padding, &v);
-        let mut immediates = chunk.tiling().to_vec();
-        let first = chunk.first * o4 * dy.shape.pixels();
-        immediates.extend([o4, dy.shape.h, dy.shape.w, first].map(|v| v as u32));
-        recording.dispatch(Dispatch {
-            shader: "winograd/grad_output",
-            defines: Defines::new(),
-            bindings: vec![Binding::Texture(upstream), Binding::Write(dm.buffer)],
-            immediates,
-            grid: [o4 as u32, chunk.blocks() as u32, 1],
-            flops: 0,
-            bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * dy.shape.pixels()) as u64,
-        });
-        dm.copy(recording, chunk.texels(o4));
-        recording.dispatch(Dispatch {
-            shader: "winograd/grad_product",
-            defines: Defines::new(),
-            bindings: vec![Binding::Texture(v.texture), Binding::Texture(dm.texture), Binding::Write(du)],
-            immediates: [chunk.blocks(), c4, o4, index * texels].map(|v| v as u32).to_vec(),
-            grid: [c4.div_ceil(8) as u32, o4.div_ceil(8) as u32, POSITIONS as u32],
-            flops: direct_flops(chunk, x.shape, dy.shape),
-            bytes: 16 * (chunk.texels(c4 + o4) + texels) as u64,
-        });
-    }
-    let summed = recording.as_texture("winograd weight gradient", du);
-    recording.dispatch(Dispatch {
-        shader: "winograd/grad_weights",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Texture(summed), Binding::Write(dw.slice)],
-        immediates: [rows, o4, chunks.len()].map(|v| v as u32).to_vec(),
-        grid: recording.grid((rows * o4).div_ceil(WORKGROUP as usize) as u64),
-        flops: 0,
-        bytes: (chunks.len() * texels * 16) as u64 + dw.shape.bytes(),
-    });
 }

@@ -7,7 +7,7 @@ use crate::kernels::conv::depthwise::{
     DepthwiseShape, DepthwiseWeights, depthwise_conv2d, depthwise_conv2d_grad_input,
     depthwise_conv2d_grad_weight,
 };
-use crate::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight};
+use crate::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads};
 use crate::kernels::matmul::{Layout, matmul};
 use crate::kernels::{Shape, Tensor};
 
@@ -105,6 +105,17 @@ fn grad_weight(layer: Layer, batch: usize) -> Case {
     })
 }
 
+fn grads(layer: Layer, batch: usize) -> Case {
+    Case::new("conv2d_grads", layer.text(batch), move |space| {
+        let conv = layer.conv(batch)?;
+        let (x, w, y) = operands(space, &conv)?;
+        let (dx, dw) = (space.output(conv.input), space.output_bytes(conv.weight().bytes()));
+        let dw = Weights::new(conv.weight(), dw);
+        conv2d_grads(&mut space.recording, &conv, (x, w), y, (dx, dw));
+        Ok(())
+    })
+}
+
 fn depthwise(layer: Layer, batch: usize) -> [Case; 3] {
     let operands = move |space: &mut Workspace| -> Result<(Conv2d, Tensor, DepthwiseWeights, Tensor)> {
         let conv = layer.conv(batch)?;
@@ -160,6 +171,7 @@ pub(super) fn cases(scale: &Scale) -> Vec<Case> {
     let mut cases: Vec<Case> = DENSE.iter().map(|&layer| forward(layer, batch)).collect();
     cases.extend(DENSE.iter().map(|&layer| grad_input(layer, batch)));
     cases.extend(DENSE.iter().map(|&layer| grad_weight(layer, batch)));
+    cases.extend(DENSE.iter().map(|&layer| grads(layer, batch)));
     cases.extend(DEPTHWISE.iter().flat_map(|&layer| depthwise(layer, batch)));
     cases.extend([Layout::Nn, Layout::Nt, Layout::Tn].map(|layout| product(layout, 1, scale.matrix)));
     cases.push(product(Layout::Nn, 64, scale.matrix.div_ceil(16)));
