@@ -83,7 +83,10 @@ fn three_directions_match_their_twins_on_random_shapes() {
         for gpu in devices() {
             let mut shaders = Vec::new();
             let results = operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |d| shaders.push(d.shader));
-            assert!(shaders.contains(&"winograd/product") && shaders.contains(&"winograd/grad_product"));
+            assert!(
+                shaders.iter().any(|s| s.starts_with("winograd/product"))
+                    && shaders.contains(&"winograd/grad_product")
+            );
             check(&operands, &results);
         }
     }

@@ -153,7 +153,8 @@ struct HopSkipJumpArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   contraleak bench kernels
-  contraleak bench kernels --filter batch_norm --json")]
+  contraleak bench kernels --filter batch_norm --json
+  contraleak bench kernels --filter matmul --matrix 4096")]
 struct KernelsArgs {
     /// Only kernels whose name, shape or shader contains this
     #[arg(long, value_name = "TEXT")]
@@ -161,6 +162,12 @@ struct KernelsArgs {
     /// Timed runs of each
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
+    /// Views that layers see
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// Side of the matrices of matmul
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=32_768))]
+    matrix: u32,
 }
 
 /// Time bare launches, submits and read-backs
@@ -196,8 +203,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             show(&bench::hop_skip_jump(&gpu, &options)?, global)
         }
         BenchCommand::Kernels(args) => {
-            let KernelsArgs { filter, runs } = args;
-            let options = KernelsOptions { filter: filter.clone(), runs: *runs, scale: Scale::published() };
+            let KernelsArgs { filter, runs, batch, matrix } = args;
+            let scale = Scale { batch: *batch as usize, matrix: *matrix as usize, ..Scale::published() };
+            let options = KernelsOptions { filter: filter.clone(), runs: *runs, scale };
             show(&bench::kernels(&gpu, &options, |name| spinner.set_message(name.to_string()))?, global)
         }
         BenchCommand::Dispatch(DispatchArgs {}) => show(&bench::dispatch(&gpu)?, global),

@@ -238,6 +238,8 @@ fn convolutions(r: &mut Recording) {
         conv2d_grad_weight(r, &conv, x, y, w);
         conv2d_grads(r, &conv, (x, w), y, (x, w));
     };
+    // So few channels that a lane has all of them.
+    convolve(Conv2d::new(Shape::new(8, 16, 8, 8), 16, 3, 1, 1).expect("fits"));
     // More pixels than f32 counts.
     convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));
     for channels in SIDES {

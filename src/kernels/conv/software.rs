@@ -11,6 +11,9 @@ use crate::kernels::{Shape, Tensor, reduce};
 const WORKGROUP: u32 = 64;
 /// Rows and columns of a tile.
 const TILE: usize = 32;
+/// Texels of output channels, at most, where a lane has a row and all of its columns; and rows of a tile then.
+const NARROW: usize = 4;
+const NARROW_ROWS: usize = 64;
 /// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -97,17 +100,22 @@ fn implicit_gemm(
     flops: u64,
 ) {
     let rows = out.shape.n * g.rows_image;
-    let (row_tiles, panels) = (rows.div_ceil(TILE), out.shape.c4().div_ceil(8));
+    let narrow = out.shape.c4() <= NARROW;
+    let (row_tiles, panels) = match narrow {
+        true => (rows.div_ceil(NARROW_ROWS), 1),
+        false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(8)),
+    };
     let k = taps * source_shape.c4() * 4;
     let weight_bytes = (out.shape.c4() * k * 16) as u64;
     // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
     // outermost read the activations once, which pays only while all panels fit.
     let columns_outer = weight_bytes > CACHE_BYTES / 2;
+    let defines = Defines::new().with("WIDE", wide((rows + NARROW_ROWS).max(row_tiles * panels)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     recording.dispatch(Dispatch {
-        shader: "conv/implicit_gemm",
-        defines: Defines::new().with("WIDE", wide((row_tiles * TILE).max(row_tiles * panels))),
+        shader: if narrow { "conv/implicit_gemm_narrow" } else { "conv/implicit_gemm" },
+        defines: if narrow { defines.with("COLUMNS4", out.shape.c4()) } else { defines },
         bindings: vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)],
         immediates: vec![
             u(rows),

@@ -23,6 +23,8 @@ const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk: with their textures they are twice that, in a third-level cache that
 /// others use too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
+/// Texels of channels behind a product, at most, for which a lane has all of them.
+const NARROW: usize = 4;
 /// Fewer channels do not pay for their transforms.
 const LEAST_CHANNELS: usize = 16;
 
@@ -44,6 +46,8 @@ struct Chunk {
     /// Tiles of an image: all, and in a line.
     tiles_image: usize,
     tiles_line: usize,
+    /// Outputs of an image.
+    pixels: usize,
 }
 
 impl Chunk {
@@ -57,6 +61,7 @@ impl Chunk {
             images: start(c + 1) - start(c),
             tiles_image: tiles_line * lines,
             tiles_line,
+            pixels: output.pixels(),
         };
         (0..chunks).map(chunk).collect()
     }
@@ -84,8 +89,8 @@ fn most_images(output: Shape, c4: usize, bytes: usize) -> usize {
 }
 
 /// What a direct convolution of the chunk would take: the useful work, of which Winograd's products are a quarter.
-fn direct_flops(chunk: &Chunk, input: Shape, output: Shape) -> u64 {
-    2 * (9 * chunk.images * output.pixels() * input.c * output.c) as u64
+fn direct_flops(chunk: &Chunk, inputs: usize, outputs: usize) -> u64 {
+    2 * (9 * chunk.images * chunk.pixels * inputs * outputs) as u64
 }
 
 /// A buffer that every chunk fills anew, and its texture.
@@ -114,18 +119,9 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
     let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
     let v = Staged::new(recording, "winograd input", largest * c4);
     let m = Staged::new(recording, "winograd products", largest * o4);
-    let panels = o4.div_ceil(8);
     for chunk in &chunks {
         transform_input(recording, chunk, (source, x.shape), conv.padding, &v);
-        recording.dispatch(Dispatch {
-            shader: "winograd/product",
-            defines: Defines::new().with("ROUND", 1),
-            bindings: vec![Binding::Texture(v.texture), Binding::Texture(u), Binding::Write(m.buffer)],
-            immediates: [chunk.blocks(), c4, o4, panels, c4 * 4].map(|v| v as u32).to_vec(),
-            grid: [chunk.blocks() as u32, panels as u32, POSITIONS as u32],
-            flops: direct_flops(chunk, x.shape, y.shape),
-            bytes: 16 * (chunk.texels(c4 + o4) + POSITIONS * c4 * 4 * panels * 8) as u64,
-        });
+        product(recording, chunk, (v.texture, c4), (u, w), (m.buffer, o4), false);
         m.copy(recording, chunk.texels(o4));
         let mut immediates = chunk.tiling().to_vec();
         let first = chunk.first * o4 * y.shape.pixels();
@@ -140,6 +136,36 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
             bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64,
         });
     }
+}
+
+/// M = V U of `chunk`, or with `transposed` dV = dM Uᵀ: `from` and `to` with their texels of channels.
+fn product(
+    recording: &mut Recording,
+    chunk: &Chunk,
+    (from, depth): (TextureId, usize),
+    (u, w): (TextureId, Weights),
+    (to, columns4): (Slice, usize),
+    transposed: bool,
+) {
+    let (rows, panels) = (w.shape.i4() * 4, w.shape.o4().div_ceil(8));
+    let defines = Defines::new().with("TRANSPOSED", transposed);
+    let narrow = columns4 <= NARROW;
+    let (shader, defines, groups) = match narrow {
+        true => {
+            ("winograd/product_narrow", defines.with("COLUMNS4", columns4), [chunk.blocks().div_ceil(2), 1])
+        }
+        false => ("winograd/product", defines.with("ROUND", 1), [chunk.blocks(), columns4.div_ceil(8)]),
+    };
+    let (input, output) = if transposed { (columns4, depth) } else { (depth, columns4) };
+    recording.dispatch(Dispatch {
+        shader,
+        defines,
+        bindings: vec![Binding::Texture(from), Binding::Texture(u), Binding::Write(to)],
+        immediates: [chunk.blocks(), depth, columns4, panels, rows].map(|v| v as u32).to_vec(),
+        grid: [groups[0], groups[1], POSITIONS].map(|v| v as u32),
+        flops: direct_flops(chunk, w.shape.i, w.shape.o),
+        bytes: 16 * (chunk.texels(input + output) + POSITIONS * rows * panels * 8) as u64,
+    });
 }
 
 /// Transforms the tiles of `chunk` and leaves them in the texture of `v`.

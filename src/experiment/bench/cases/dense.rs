@@ -26,8 +26,8 @@ const fn layer(from: usize, to: usize, side: usize, kernel: usize, stride: usize
 }
 
 /// The distinct layers of ResNet-18 with the CIFAR stem on 32x32; the ImageNet stem on 96x96; what ResNet-50's
-/// bottlenecks add; the projection head.
-const DENSE: [Layer; 17] = [
+/// bottlenecks add; the projection head; the first stage at width 16.
+const DENSE: [Layer; 18] = [
     layer(3, 64, 32, 3, 1),
     layer(64, 64, 32, 3, 1),
     layer(64, 128, 32, 3, 2),
@@ -45,6 +45,7 @@ const DENSE: [Layer; 17] = [
     layer(1024, 256, 8, 1, 1),
     layer(512, 512, 1, 1, 1),
     layer(512, 128, 1, 1, 1),
+    layer(16, 16, 32, 3, 1),
 ];
 
 /// Depthwise layers of MobileNetV2: sides of images of 32x32, then of 96x96.

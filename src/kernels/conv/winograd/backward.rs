@@ -1,8 +1,8 @@
 //! Gradients: every step of the forward pass, backwards. What both gradients begin with, dM, is made once for both.
 
 use super::{
-    BLOCK, CHUNK_BYTES, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, most_images, transform_input,
-    transform_weights,
+    BLOCK, CHUNK_BYTES, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, most_images, product,
+    transform_input, transform_weights,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
@@ -30,6 +30,7 @@ pub fn gradients(
     let dm = Staged::new(recording, "winograd output gradient", largest * o4);
     let to_input = to_input.map(|(w, dx)| ToInput {
         u: transform_weights(recording, w),
+        w,
         dv: Staged::new(recording, "winograd input gradient", largest * c4),
         dx,
         padding: conv.padding,
@@ -82,6 +83,7 @@ fn transform_gradient(
 
 struct ToInput {
     u: TextureId,
+    w: Weights,
     dv: Staged,
     dx: Tensor,
     padding: usize,
@@ -91,20 +93,8 @@ impl ToInput {
     /// dV = dM Uᵀ, and back to the images of `chunk`.
     fn record(&self, recording: &mut Recording, chunk: &Chunk, dm: &Staged, dy: Tensor) {
         let (shape, o4) = (self.dx.shape, dy.shape.c4());
-        let (c4, panels) = (shape.c4(), o4.div_ceil(8));
-        recording.dispatch(Dispatch {
-            shader: "winograd/product",
-            defines: Defines::new().with("ROUND", 1).with("TRANSPOSED", 1),
-            bindings: vec![
-                Binding::Texture(dm.texture),
-                Binding::Texture(self.u),
-                Binding::Write(self.dv.buffer),
-            ],
-            immediates: [chunk.blocks(), o4, c4, panels, c4 * 4].map(|v| v as u32).to_vec(),
-            grid: [chunk.blocks(), c4.div_ceil(8), POSITIONS].map(|v| v as u32),
-            flops: direct_flops(chunk, shape, dy.shape),
-            bytes: 16 * (chunk.texels(c4 + o4) + POSITIONS * c4 * 4 * panels * 8) as u64,
-        });
+        let c4 = shape.c4();
+        product(recording, chunk, (dm.texture, o4), (self.u, self.w), (self.dv.buffer, c4), true);
         self.dv.copy(recording, chunk.texels(c4));
         // With the padding counted, blocks of pixels begin at 4t + 1: the tile t before the first pixel's, and how many.
         let first_tile = if self.padding == 0 { -1i32 } else { 0 };
@@ -159,7 +149,7 @@ impl ToWeights {
             ],
             immediates: [chunk.blocks(), c4, o4, index * self.texels].map(|v| v as u32).to_vec(),
             grid: [c4.div_ceil(8) as u32, o4.div_ceil(8) as u32, POSITIONS as u32],
-            flops: direct_flops(chunk, self.x.shape, dy.shape),
+            flops: direct_flops(chunk, self.x.shape.c, dy.shape.c),
             bytes: 16 * (chunk.texels(c4 + o4) + self.texels) as u64,
         });
     }

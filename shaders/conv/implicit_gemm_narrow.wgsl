@@ -1,0 +1,67 @@
+// conv/implicit_gemm, with the same rows, taps and parameters, for at most 16 output channels: there the 32 columns of its
+// tile would be idle lanes. Here a lane is a row, has all of its columns, and weights come by broadcast.
+// binding 0: source, NC4HW4 texels; 1: w, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4.
+// One workgroup = one subgroup of 8 lanes = 64 rows x 4·COLUMNS4 columns.
+// Grid: x = tiles of rows. Roofline: arithmetic, 2 flops a multiply–add.
+#import common/divide
+#import common/texel
+#import common/pack64
+#import conv/implicit_gemm_params
+
+@compute @workgroup_size(8)
+fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                        @builtin(subgroup_invocation_id) lane: u32) {
+    let first_row = (group.x + group.y * groups.x) * 64u;
+    if first_row >= params.rows { return; }
+#for m in 0..8
+    let row${m} = first_row + ${m * 8}u + lane;
+    let n${m} = divide(row${m}, params.rows_image);
+    let u${m} = divide(row${m} - n${m} * params.rows_image, params.rows_line);
+    let v${m} = row${m} - n${m} * params.rows_image - u${m} * params.rows_line;
+    let y${m} = i32(u${m}) * params.mul + params.off_h;
+    let x${m} = i32(v${m}) * params.mul + params.off_w;
+    let source${m} = n${m} * params.source_image;
+#for o in 0..COLUMNS4
+    var c${m}_${o} = vec4<f32>(0.0);
+#end
+#end
+    let plane = params.height * params.width;
+    for (var th = 0u; th < params.taps_h; th++) {
+        for (var tw = 0u; tw < params.taps_w; tw++) {
+            let dy = i32(th) * params.dir;
+            let dx = i32(tw) * params.dir;
+#for m in 0..8
+            let inside${m} = u32(y${m} + dy) < params.height && u32(x${m} + dx) < params.width;
+            let i${m} = select(NOWHERE, source${m} + u32(y${m} + dy) * params.width + u32(x${m} + dx), inside${m});
+            let next${m} = select(0u, plane, inside${m});
+#end
+            let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
+            let j = tap * params.c4 * ${4 * COLUMNS4}u + lane;
+            for (var c = 0u; c < params.c4; c++) {
+#for q in 0..(4 * COLUMNS4 + 7) / 8
+                let b${q} = textureLoad(w, at(j + c * ${4 * COLUMNS4}u + ${q * 8}u));
+#end
+#for m in 0..8
+                let a${m} = textureLoad(source, at(i${m} + c * next${m}));
+#end
+#for o in 0..COLUMNS4
+#for k in 0..4
+                let w${o}_${k} = subgroupBroadcast(b${(k * COLUMNS4 + o) / 8}, ${(k * COLUMNS4 + o) % 8}u);
+#end
+#for m in 0..8
+                c${m}_${o} = (((c${m}_${o} + a${m}.x * w${o}_0) + a${m}.y * w${o}_1) + a${m}.z * w${o}_2) + a${m}.w * w${o}_3;
+#end
+#end
+            }
+        }
+    }
+#for m in 0..8
+    if row${m} < params.rows {
+        let to${m} = n${m} * ${COLUMNS4}u * params.out_pixels
+            + (params.out_a + u${m} * params.out_step) * params.out_width + params.out_b + v${m} * params.out_step;
+#for o in 0..COLUMNS4
+        out[to${m} + ${o}u * params.out_pixels] = pack64(c${m}_${o});
+#end
+    }
+#end
+}
