@@ -19,10 +19,13 @@ fn shapes() -> Vec<Conv2d> {
         let input = Shape::new(draw.range(1, 4), channels, draw.range(1, 15), draw.range(1, 15));
         list.extend(Conv2d::new(input, 16 + draw.awkward(60), 3, 1, draw.range(0, 2)));
     }
-    // Several chunks, the last one larger; one whole block; a tile an image.
-    for (input, channels) in
-        [(Shape::new(13, 64, 32, 32), 64), (Shape::new(8, 32, 8, 8), 32), (Shape::new(33, 16, 4, 4), 20)]
-    {
+    // Several chunks, the last one larger; one whole block; a tile an image; weights in several slices.
+    for (input, channels) in [
+        (Shape::new(13, 64, 32, 32), 64),
+        (Shape::new(8, 32, 8, 8), 32),
+        (Shape::new(33, 16, 4, 4), 20),
+        (Shape::new(2, 150, 5, 4), 290),
+    ] {
         list.extend(Conv2d::new(input, channels, 3, 1, 1));
     }
     list

@@ -1,11 +1,11 @@
 // dU = Vᵀ dM of one chunk of tiles: the 36 products, input channels x tiles times tiles x output channels.
-// binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4].
+// binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4], for `rows` channels i from 4·first_c4 on.
 // Grid: 32 input channels x panels of 32 output channels x 36, one subgroup of eight lanes each, four tiles an
 // iteration: lane = (tile, one of two groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
 
-struct Params { blocks: u32, c4: u32, columns4: u32, first: u32 }
+struct Params { blocks: u32, c4: u32, columns4: u32, first: u32, first_c4: u32, rows: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var v: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var dm: texture_storage_2d<rgba32float, read>;
@@ -15,7 +15,7 @@ var<immediate> params: Params;
 fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let column = group.y * 8u + lane;
     // Rows and columns beyond the last read what lies there, or zero, and are not stored.
-    let first_v = (group.z * params.blocks * params.c4 + group.x * 8u + (lane >> 2u)) * 32u + (lane & 3u);
+    let first_v = (group.z * params.blocks * params.c4 + params.first_c4 + group.x * 8u + (lane >> 2u)) * 32u + (lane & 3u);
     let first_dm = (group.z * params.blocks * params.columns4 + column) * 32u;
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
@@ -37,10 +37,9 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
 #end
     }
     let row = group.x * 32u;
-    let rows = params.c4 * 4u;
-    let to = params.first + (group.z * rows + row) * params.columns4 + column;
+    let to = params.first + (group.z * params.rows + row) * params.columns4 + column;
     if column >= params.columns4 { return; }
 #for r in 0..32
-    if row + ${r}u < rows { du[to + ${r}u * params.columns4] = pack64(c${r}); }
+    if row + ${r}u < params.rows { du[to + ${r}u * params.columns4] = pack64(c${r}); }
 #end
 }

@@ -1,5 +1,5 @@
 // dw = Gᵀ dU G, summed over the chunks in order.
-// binding 0: dU (winograd/grad_product); 1: dw, panels (WeightShape) of a 3x3 kernel.
+// binding 0: dU (winograd/grad_product) of `rows` channels i from first_row on; 1: dw, panels (WeightShape) of a 3x3 kernel.
 // Grid: one invocation for each (i, texel of o). Roofline: memory, 36/9 of dw read for each chunk.
 #import common/grid
 #import common/divide
@@ -7,7 +7,7 @@
 #import common/pack64
 #import winograd/transform
 
-struct Params { rows: u32, o4: u32, chunks: u32 }
+struct Params { rows: u32, o4: u32, chunks: u32, first_row: u32, all_rows: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var du: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var<storage, read_write> dw: array<vec2<u64>>;
@@ -43,10 +43,10 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     }
     let panel = o / 8u;
     let lanes = min(8u, params.o4 - panel * 8u);
-    let to = panel * 72u * params.rows + i * lanes + o % 8u;
+    let to = panel * 72u * params.all_rows + (params.first_row + i) * lanes + o % 8u;
 #for a in 0..3
 #for b in 0..3
-    dw[to + ${a * 3 + b}u * params.rows * lanes] = pack64(w_${a}_${b});
+    dw[to + ${a * 3 + b}u * params.all_rows * lanes] = pack64(w_${a}_${b});
 #end
 #end
 }
