@@ -6,9 +6,7 @@ mod common;
 use assert_cmd::cargo::cargo_bin_cmd;
 use common::gpu::{Draw, gpu};
 use contraleak::gpu::shader::Defines;
-use contraleak::gpu::{Binding, Buffer, Dispatch, Facts, KernelClass, Program, Recording, Slice};
-use contraleak::kernels::conv::Conv2d;
-use contraleak::kernels::conv::depthwise::{DepthwiseShape, DepthwiseWeights, depthwise_conv2d};
+use contraleak::gpu::{Binding, Buffer, Dispatch, Facts, Program, Recording, Slice};
 use contraleak::kernels::similarity::{Similarity, pairwise_features};
 use contraleak::kernels::{Shape, Tensor, elementwise};
 
@@ -107,54 +105,6 @@ fn living_results_share_no_memory() {
         assert!(plan.transient_bytes < plan.unshared_bytes / 2, "seed {seed}: {plan:?}");
         assert!((2..60).contains(&plan.buffer_slots), "seed {seed}: {plan:?}");
     }
-}
-
-/// The same depthwise chain through operand textures and without them; one texture of several rows.
-#[test]
-fn textures_share_memory_and_hold_their_operands() {
-    let conv = Conv2d::new(Shape::new(3, 6, 53, 61), 6, 3, 1, 1).expect("fits");
-    let shape = DepthwiseShape { channels: 6, kernel: 3 };
-    let mut draw = Draw(3);
-    let x: Vec<f32> = (0..conv.input.elements()).map(|_| draw.unit() as f32).collect();
-    let source = upload("x", &conv.input.pack(&x));
-    let weights: Vec<Buffer> = (0..4)
-        .map(|_| {
-            let values: Vec<f32> = (0..shape.elements()).map(|_| draw.unit() as f32).collect();
-            upload("w", &shape.pack(&values))
-        })
-        .collect();
-    let results: Vec<Vec<f32>> = [true, false]
-        .into_iter()
-        .map(|textures| {
-            let class = if textures { KernelClass::Software } else { KernelClass::Integrated };
-            let facts = Facts {
-                class,
-                subgroup: Some(8),
-                int64: true,
-                shared_memory: false,
-                ..gpu().facts().clone()
-            };
-            let target = upload("y", &vec![f32::NAN; conv.output.texels() * 4]);
-            let mut recording = Recording::new(&facts);
-            let mut last = Tensor::new(conv.input, recording.persistent(&source));
-            for (i, w) in weights.iter().enumerate() {
-                let w = DepthwiseWeights::new(shape, recording.persistent(w));
-                let y = match i {
-                    3 => Tensor::new(conv.output, recording.persistent(&target)),
-                    _ => Tensor::transient(&mut recording, "between", conv.output),
-                };
-                depthwise_conv2d(&mut recording, &conv, last, w, y);
-                last = y;
-            }
-            let program = run(&recording);
-            let plan = program.memory();
-            assert!(plan.transient_bytes < plan.unshared_bytes, "{plan:?}");
-            assert_eq!(plan.texture_slots, if textures { 2 } else { 0 }, "{plan:?}");
-            read(&target, conv.output.texels() * 4)
-        })
-        .collect();
-    assert!(results[0].iter().all(|v| v.is_finite()));
-    assert_eq!(results[0], results[1]);
 }
 
 /// A dispatch of a shader that does not exist: whoever compiles or allocates before checking shows.

@@ -24,15 +24,8 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     if row_tile >= params.row_tiles || panel >= params.panels { return; }
     let lanes = min(8u, params.columns4 - panel * 8u);
     let w_base = panel * 8u * params.k + lane;
-#for m in 0..4
-    let row${m} = row_tile * 32u + ${m * 8}u + lane;
-    let n${m} = divide(row${m}, params.rows_image);
-    let u${m} = divide(row${m} - n${m} * params.rows_image, params.rows_line);
-    let v${m} = row${m} - n${m} * params.rows_image - u${m} * params.rows_line;
-    let y${m} = i32(u${m}) * params.mul + params.off_h;
-    let x${m} = i32(v${m}) * params.mul + params.off_w;
-    let source${m} = n${m} * params.source_image;
-#end
+    let first_row = row_tile * 32u;
+#import conv/implicit_gemm_rows
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
@@ -67,7 +60,7 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         }
     }
     let column = panel * 8u + lane;
-    let last = params.rows - row_tile * 32u;
+    let last = params.rows - first_row;
 #for m in 0..4
     let pixel${m} = n${m} * params.columns4 * params.out_pixels + (params.out_a + u${m} * params.out_step) * params.out_width
         + params.out_b + v${m} * params.out_step;

@@ -13,14 +13,8 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
                         @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = (group.x + group.y * groups.x) * 64u;
     if first_row >= params.rows { return; }
+#import conv/implicit_gemm_rows
 #for m in 0..8
-    let row${m} = first_row + ${m * 8}u + lane;
-    let n${m} = divide(row${m}, params.rows_image);
-    let u${m} = divide(row${m} - n${m} * params.rows_image, params.rows_line);
-    let v${m} = row${m} - n${m} * params.rows_image - u${m} * params.rows_line;
-    let y${m} = i32(u${m}) * params.mul + params.off_h;
-    let x${m} = i32(v${m}) * params.mul + params.off_w;
-    let source${m} = n${m} * params.source_image;
 #for o in 0..COLUMNS4
     var c${m}_${o} = vec4<f32>(0.0);
 #end

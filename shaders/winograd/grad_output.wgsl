@@ -16,19 +16,14 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(32)
 fn grad_output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let tile = group.y * 32u + local;
-    let n = divide(tile, params.tiles_image);
-    let within = tile - n * params.tiles_image;
-    let line = divide(within, params.tiles_line);
-    let h0 = line * 4u;
-    let w0 = (within - line * params.tiles_line) * 4u;
+#import winograd/tile
     let base = params.first + (n * params.o4 + group.x) * params.height * params.width;
 #for i in 0..4
-    let row_${i} = select(OUTSIDE, base + (h0 + ${i}u) * params.width,
-        h0 + ${i}u < params.height && tile < params.tiles);
+    let row_${i} = select(OUTSIDE, base + (first_h + ${i}u) * params.width,
+        first_h + ${i}u < params.height && tile < params.tiles);
 #end
 #for j in 0..4
-    let column_${j} = select(OUTSIDE, w0 + ${j}u, w0 + ${j}u < params.width);
+    let column_${j} = select(OUTSIDE, first_w + ${j}u, first_w + ${j}u < params.width);
     let t_${j} = grad_output_transform(Four(
 #for i in 0..4
         textureLoad(dy, at(row_${i} + column_${j})),

@@ -17,13 +17,10 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(32)
 fn input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let tile = group.y * 32u + local;
-    let n = divide(tile, params.tiles_image);
-    let within = tile - n * params.tiles_image;
-    let line = divide(within, params.tiles_line);
+#import winograd/tile
     // Coordinates left of and above the image wrap to large ones.
-    let h0 = line * 4u - params.padding;
-    let w0 = (within - line * params.tiles_line) * 4u - params.padding;
+    let h0 = first_h - params.padding;
+    let w0 = first_w - params.padding;
     let base = params.first + (n * params.c4 + group.x) * params.height * params.width;
 #for i in 0..6
     let row_${i} = select(OUTSIDE, base + (h0 + ${i}u) * params.width,

@@ -16,13 +16,8 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(32)
 fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let tile = group.y * 32u + local;
+#import winograd/tile
     if tile >= params.tiles { return; }
-    let n = divide(tile, params.tiles_image);
-    let within = tile - n * params.tiles_image;
-    let line = divide(within, params.tiles_line);
-    let h0 = line * 4u;
-    let w0 = (within - line * params.tiles_line) * 4u;
     let start = (group.y * params.o4 + group.x) * 32u + local;
     let step = params.blocks * params.o4 * 32u;
 #for j in 0..6
@@ -32,12 +27,12 @@ fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #end
     ));
 #end
-    let to = params.first + ((n * params.o4 + group.x) * params.height + h0) * params.width + w0;
+    let to = params.first + ((n * params.o4 + group.x) * params.height + first_h) * params.width + first_w;
 #for i in 0..4
-    if h0 + ${i}u < params.height {
+    if first_h + ${i}u < params.height {
         let y_${i} = output_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));
 #for j in 0..4
-        if w0 + ${j}u < params.width { y[to + ${i}u * params.width + ${j}u] = pack64(y_${i}[${j}]); }
+        if first_w + ${j}u < params.width { y[to + ${i}u * params.width + ${j}u] = pack64(y_${i}[${j}]); }
 #end
     }
 #end

@@ -51,7 +51,11 @@ fn make(_: &wgpu::Device, _: u64, _: u32) -> Option<SharedMemory> {
 }
 
 #[cfg(target_os = "linux")]
-fn make(device: &wgpu::Device, bytes: u64, rows: u32) -> Option<SharedMemory> {
+use linux::make;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{LABEL, ROW_BYTES, SharedMemory, TEXTURE_WIDTH};
     use ash::vk;
     use std::sync::Arc;
     use wgpu::hal::{api::Vulkan, vulkan as hal};
@@ -63,6 +67,7 @@ fn make(device: &wgpu::Device, bytes: u64, rows: u32) -> Option<SharedMemory> {
         image: vk::Image,
         memory: vk::DeviceMemory,
     }
+
     impl Drop for Raw {
         fn drop(&mut self) {
             // SAFETY: wgpu calls back when the device has done all work with a resource and before it destroys the
@@ -75,113 +80,122 @@ fn make(device: &wgpu::Device, bytes: u64, rows: u32) -> Option<SharedMemory> {
         }
     }
 
-    let extent = wgpu::Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 };
-    let image_info = vk::ImageCreateInfo::default()
-        .flags(vk::ImageCreateFlags::ALIAS)
-        .image_type(vk::ImageType::TYPE_2D)
-        .format(vk::Format::R32G32B32A32_SFLOAT)
-        .extent(vk::Extent3D { width: extent.width, height: extent.height, depth: 1 })
-        .mip_levels(1)
-        .array_layers(1)
-        .samples(vk::SampleCountFlags::TYPE_1)
-        .tiling(vk::ImageTiling::LINEAR)
-        .usage(vk::ImageUsageFlags::STORAGE);
-    let buffer_info = vk::BufferCreateInfo::default().size(bytes).usage(
-        vk::BufferUsageFlags::STORAGE_BUFFER
-            | vk::BufferUsageFlags::TRANSFER_SRC
-            | vk::BufferUsageFlags::TRANSFER_DST,
-    );
-    // SAFETY: the handles come from this device, are asked for what they were made for, and live in `Raw` until
-    // wgpu has let go of both; descriptors name the sizes and usages that the handles were made with.
-    unsafe {
-        let wgpu_device = device.as_hal::<Vulkan>()?;
-        let supported =
-            wgpu_device.shared_instance().raw_instance().get_physical_device_image_format_properties(
-                wgpu_device.raw_physical_device(),
-                image_info.format,
-                image_info.image_type,
-                image_info.tiling,
-                image_info.usage,
-                image_info.flags,
-            );
-        let most = supported.ok()?.max_extent;
-        if most.width < extent.width || most.height < extent.height {
-            return None;
-        }
-        let mut raw = Raw {
-            device: wgpu_device.raw_device().clone(),
-            buffer: vk::Buffer::null(),
-            image: vk::Image::null(),
-            memory: vk::DeviceMemory::null(),
-        };
-        raw.image = raw.device.create_image(&image_info, None).ok()?;
-        raw.buffer = raw.device.create_buffer(&buffer_info, None).ok()?;
-        let part = vk::ImageSubresource::default().aspect_mask(vk::ImageAspectFlags::COLOR);
-        let layout = raw.device.get_image_subresource_layout(raw.image, part);
-        if (layout.offset, layout.row_pitch) != (0, ROW_BYTES) {
-            return None;
-        }
-        let of_image = raw.device.get_image_memory_requirements(raw.image);
-        let of_buffer = raw.device.get_buffer_memory_requirements(raw.buffer);
-        let types = of_image.memory_type_bits & of_buffer.memory_type_bits;
-        if types == 0 {
-            return None;
-        }
-        let memory_info = vk::MemoryAllocateInfo::default()
-            .allocation_size(of_image.size.max(of_buffer.size))
-            .memory_type_index(types.trailing_zeros());
-        raw.memory = raw.device.allocate_memory(&memory_info, None).ok()?;
-        raw.device.bind_image_memory(raw.image, raw.memory, 0).ok()?;
-        raw.device.bind_buffer_memory(raw.buffer, raw.memory, 0).ok()?;
+    fn extent(rows: u32) -> wgpu::Extent3d {
+        wgpu::Extent3d { width: TEXTURE_WIDTH, height: rows, depth_or_array_layers: 1 }
+    }
 
-        let (image, buffer) = (raw.image, raw.buffer);
-        let of_texture = Arc::new(raw);
-        let of_buffer = of_texture.clone();
-        let usage = wgpu::TextureUses::STORAGE_READ_ONLY;
-        let descriptor = wgpu::hal::TextureDescriptor {
+    /// A buffer and a linear image over one allocation, where the driver lays the image out as texels are counted.
+    ///
+    /// # Safety
+    /// `device` is alive as long as the result.
+    unsafe fn allocate(device: &hal::Device, bytes: u64, rows: u32) -> Option<Raw> {
+        let image_info = vk::ImageCreateInfo::default()
+            .flags(vk::ImageCreateFlags::ALIAS)
+            .image_type(vk::ImageType::TYPE_2D)
+            .format(vk::Format::R32G32B32A32_SFLOAT)
+            .extent(vk::Extent3D { width: TEXTURE_WIDTH, height: rows, depth: 1 })
+            .mip_levels(1)
+            .array_layers(1)
+            .samples(vk::SampleCountFlags::TYPE_1)
+            .tiling(vk::ImageTiling::LINEAR)
+            .usage(vk::ImageUsageFlags::STORAGE);
+        let buffer_info = vk::BufferCreateInfo::default().size(bytes).usage(
+            vk::BufferUsageFlags::STORAGE_BUFFER
+                | vk::BufferUsageFlags::TRANSFER_SRC
+                | vk::BufferUsageFlags::TRANSFER_DST,
+        );
+        // SAFETY: handles are made by and used with one device, images only if it can make them.
+        unsafe {
+            let supported =
+                device.shared_instance().raw_instance().get_physical_device_image_format_properties(
+                    device.raw_physical_device(),
+                    image_info.format,
+                    image_info.image_type,
+                    image_info.tiling,
+                    image_info.usage,
+                    image_info.flags,
+                );
+            let most = supported.ok()?.max_extent;
+            if most.width < TEXTURE_WIDTH || most.height < rows {
+                return None;
+            }
+            let mut raw = Raw {
+                device: device.raw_device().clone(),
+                buffer: vk::Buffer::null(),
+                image: vk::Image::null(),
+                memory: vk::DeviceMemory::null(),
+            };
+            raw.image = raw.device.create_image(&image_info, None).ok()?;
+            raw.buffer = raw.device.create_buffer(&buffer_info, None).ok()?;
+            let part = vk::ImageSubresource::default().aspect_mask(vk::ImageAspectFlags::COLOR);
+            let layout = raw.device.get_image_subresource_layout(raw.image, part);
+            if (layout.offset, layout.row_pitch) != (0, ROW_BYTES) {
+                return None;
+            }
+            let of_image = raw.device.get_image_memory_requirements(raw.image);
+            let of_buffer = raw.device.get_buffer_memory_requirements(raw.buffer);
+            let types = of_image.memory_type_bits & of_buffer.memory_type_bits;
+            if types == 0 {
+                return None;
+            }
+            let memory_info = vk::MemoryAllocateInfo::default()
+                .allocation_size(of_image.size.max(of_buffer.size))
+                .memory_type_index(types.trailing_zeros());
+            raw.memory = raw.device.allocate_memory(&memory_info, None).ok()?;
+            raw.device.bind_image_memory(raw.image, raw.memory, 0).ok()?;
+            raw.device.bind_buffer_memory(raw.buffer, raw.memory, 0).ok()?;
+            Some(raw)
+        }
+    }
+
+    pub(super) fn make(device: &wgpu::Device, bytes: u64, rows: u32) -> Option<SharedMemory> {
+        let of_hal = wgpu::hal::TextureDescriptor {
             label: Some(LABEL),
-            size: extent,
+            size: extent(rows),
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: wgpu::TextureFormat::Rgba32Float,
-            usage,
+            usage: wgpu::TextureUses::STORAGE_READ_ONLY,
             memory_flags: wgpu::hal::MemoryFlags::empty(),
             view_formats: Vec::new(),
         };
-        let texture = wgpu_device.texture_from_raw(
-            image,
-            &descriptor,
-            Some(Box::new(move || drop(of_texture))),
-            hal::TextureMemory::External,
-        );
-        let buffer = hal::Buffer::from_raw_externally_owned(buffer, Box::new(move || drop(of_buffer)));
-        drop(wgpu_device);
-        let texture = device.create_texture_from_hal::<Vulkan>(
-            texture,
-            &wgpu::TextureDescriptor {
-                label: Some(LABEL),
-                size: extent,
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba32Float,
-                usage: wgpu::TextureUsages::STORAGE_BINDING,
-                view_formats: &[],
-            },
-            wgpu::TextureUses::UNINITIALIZED,
-        );
-        let buffer = device.create_buffer_from_hal::<Vulkan>(
-            buffer,
-            &wgpu::BufferDescriptor {
-                label: Some(LABEL),
-                size: bytes,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            },
-        );
-        Some(SharedMemory { buffer, texture })
+        let of_texture = wgpu::TextureDescriptor {
+            label: Some(LABEL),
+            size: extent(rows),
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING,
+            view_formats: &[],
+        };
+        let of_buffer = wgpu::BufferDescriptor {
+            label: Some(LABEL),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        // SAFETY: the handles live in `Raw` until wgpu has let go of both, and it lets go before its device ends;
+        // descriptors name the sizes and usages that they were made with.
+        unsafe {
+            let wgpu_device = device.as_hal::<Vulkan>()?;
+            let raw = Arc::new(allocate(&wgpu_device, bytes, rows)?);
+            let (held_by_texture, held_by_buffer) = (raw.clone(), raw.clone());
+            let texture = wgpu_device.texture_from_raw(
+                raw.image,
+                &of_hal,
+                Some(Box::new(move || drop(held_by_texture))),
+                hal::TextureMemory::External,
+            );
+            let buffer =
+                hal::Buffer::from_raw_externally_owned(raw.buffer, Box::new(move || drop(held_by_buffer)));
+            drop(wgpu_device);
+            let uninitialized = wgpu::TextureUses::UNINITIALIZED;
+            Some(SharedMemory {
+                texture: device.create_texture_from_hal::<Vulkan>(texture, &of_texture, uninitialized),
+                buffer: device.create_buffer_from_hal::<Vulkan>(buffer, &of_buffer),
+            })
+        }
     }
 }

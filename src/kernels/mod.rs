@@ -8,6 +8,7 @@ pub mod augment;
 pub mod conv;
 pub mod elementwise;
 pub mod hop_skip_jump;
+mod lanes;
 pub mod loss;
 pub mod matmul;
 pub mod norm;

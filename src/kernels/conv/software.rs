@@ -1,18 +1,17 @@
 //! Storage-texture variants for adapters that run on the CPU: one subgroup of eight lanes in a workgroup,
-//! 32 x 32 tiles, operands copied into textures because a texture load is the cheapest load there is
+//! 32 x 32 tiles, operands read through textures because a texture load is the cheapest load there is
 //! (one call without branches for eight lanes of four floats).
 
 use super::{Conv2d, WeightShape, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
-use crate::kernels::matmul::software::wide;
+use crate::kernels::lanes::{NARROW, wide};
 use crate::kernels::{Shape, Tensor, reduce};
 
 const WORKGROUP: u32 = 64;
 /// Rows and columns of a tile.
 const TILE: usize = 32;
-/// Texels of output channels, at most, where a lane has a row and all of its columns; and rows of a tile then.
-const NARROW: usize = 4;
+/// Rows of a tile whose lanes have all columns.
 const NARROW_ROWS: usize = 64;
 /// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -110,7 +109,9 @@ fn implicit_gemm(
     // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
     // outermost read the activations once, which pays only while all panels fit.
     let columns_outer = weight_bytes > CACHE_BYTES / 2;
-    let defines = Defines::new().with("WIDE", wide((rows + NARROW_ROWS).max(row_tiles * panels)));
+    let defines = Defines::new()
+        .with("ROW_GROUPS", if narrow { NARROW_ROWS / 8 } else { TILE / 8 })
+        .with("WIDE", wide((rows + NARROW_ROWS).max(row_tiles * panels)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     recording.dispatch(Dispatch {

@@ -8,6 +8,7 @@
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TextureId};
+use crate::kernels::lanes::NARROW;
 use crate::kernels::{Shape, Tensor};
 
 mod backward;
@@ -20,11 +21,9 @@ const TILE: usize = 4;
 const POSITIONS: usize = 36;
 /// Tiles of a block, the rows of a product.
 const BLOCK: usize = 32;
-/// Transformed inputs and products of a chunk: with their textures they are twice that, in a third-level cache that
-/// others use too. 1.3 to 20 MB were tried.
+/// Transformed inputs and products of a chunk, which are read soon after they are written, from a cache that others use
+/// too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
-/// Texels of channels behind a product, at most, for which a lane has all of them.
-const NARROW: usize = 4;
 /// Fewer channels do not pay for their transforms.
 const LEAST_CHANNELS: usize = 16;
 

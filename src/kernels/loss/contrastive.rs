@@ -7,7 +7,8 @@
 
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
-use crate::kernels::matmul::software::{Operand, operand, round};
+use crate::kernels::lanes::round;
+use crate::kernels::matmul::software::{Operand, operand};
 use crate::kernels::similarity::{WORKGROUP, normalized, per_row};
 use crate::kernels::{Shape, Tensor, reduce};
 use crate::{Error, Result};

@@ -5,6 +5,7 @@ use super::{Layout, Sizes};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
 use crate::kernels::Tensor;
+use crate::kernels::lanes::{round, wide};
 
 /// Rows and columns of a tile.
 const TILE: usize = 32;
@@ -69,16 +70,6 @@ pub(super) fn matmul(
     let blocks = pack(recording, "A", a, sizes.batch, Operand::Blocks, layout == Layout::Tn);
     let panels = pack(recording, "B", b, sizes.batch, Operand::Panels, layout != Layout::Nt);
     product(recording, sizes, blocks, panels, c.slice);
-}
-
-/// Whether `common/divide` has to divide numbers up to `most` as integers.
-pub(in crate::kernels) fn wide(most: usize) -> bool {
-    most >= 1 << 24
-}
-
-/// Texels of a sum that one turn of `common/product32` does: more save loads and stores of accumulators.
-pub(in crate::kernels) fn round(depth: usize) -> usize {
-    if depth.is_multiple_of(2) { 2 } else { 1 }
 }
 
 /// The product of packed operands.

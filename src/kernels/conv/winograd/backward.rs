@@ -177,7 +177,7 @@ impl ToWeights {
                 .map(|v| v as u32)
                 .to_vec(),
             grid: [rows.div_ceil(BLOCK), o4.div_ceil(8), POSITIONS].map(|v| v as u32),
-            flops: direct_flops(chunk, rows.min(self.x.shape.c), dy.shape.c),
+            flops: direct_flops(chunk, slice.end.min(self.x.shape.c) - slice.start, dy.shape.c),
             bytes: 16 * (chunk.texels(rows / 4 + o4) + texels) as u64,
         });
     }

@@ -1,5 +1,5 @@
-//! Operand textures that lie over the buffers they show: the same results as with copies, and copies where the buffer
-//! changes before the texture is read.
+//! Operand textures: they share memory with one another and, where the adapter can, with the buffers that they show. The same
+//! results as with copies and as without textures, and copies where a buffer changes before its texture is read.
 
 mod common;
 
@@ -44,15 +44,19 @@ fn lavapipe_shares_memory() {
     }
 }
 
-/// A chain of depthwise convolutions, each of which reads its input as a texture of several rows.
+/// A chain of depthwise convolutions, which read their inputs as textures of several rows or, on GPUs, where they lie.
 #[test]
-fn shared_textures_hold_what_copied_ones_hold() {
+fn textures_hold_their_operands() {
     let conv = Conv2d::new(Shape::new(3, 6, 53, 61), 6, 3, 1, 1).expect("fits");
     let shape = DepthwiseShape { channels: 6, kernel: 3 };
     let source = upload("x", &conv.input.pack(&random(1, conv.input.elements())));
     let weights: Vec<Buffer> =
         (0..4).map(|i| upload("w", &shape.pack(&random(2 + i, shape.elements())))).collect();
-    let results = both().map(|facts| {
+    let [shared, copied] = both();
+    let none = Facts { class: KernelClass::Integrated, ..copied.clone() };
+    // A buffer that is copied makes room at once, one that is read or shown must stay. Persistent operands are copied.
+    let shown = if shared.shared_memory { 2 } else { 1 };
+    let results = [(shared, (shown, 2)), (copied, (1, 2)), (none, (2, 0))].map(|(facts, slots)| {
         let target = upload("y", &vec![f32::NAN; conv.output.texels() * 4]);
         let mut recording = Recording::new(&facts);
         let mut last = Tensor::new(conv.input, recording.persistent(&source));
@@ -67,13 +71,13 @@ fn shared_textures_hold_what_copied_ones_hold() {
         }
         let program = run(&recording);
         let plan = program.memory();
-        // A buffer that is copied makes room at once, one that is shown must stay.
-        assert_eq!(plan.buffer_slots, if facts.shared_memory { 2 } else { 1 }, "{plan:?}");
+        assert!(plan.transient_bytes < plan.unshared_bytes, "{plan:?}");
+        assert_eq!((plan.buffer_slots, plan.texture_slots), slots, "{plan:?}");
         gpu().read::<f32>(&target, 0, conv.output.texels() * 4).unwrap_or_else(|e| panic!("{e}"))
     });
-    let [shared, copied] = results;
-    assert!(copied.iter().all(|v| v.is_finite()));
-    assert_eq!(shared, copied);
+    assert!(results[0].iter().all(|v| v.is_finite()));
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[1], results[2]);
 }
 
 /// The texture shows what the buffer held when it was copied, whoever writes to the buffer afterwards.
