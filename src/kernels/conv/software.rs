@@ -181,8 +181,9 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     };
     let per_image = (i.bytes() + o.bytes()) / images as u64;
     let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
-    // No more parts than make their sum cheap beside the products.
-    let images_part = images_part.max(images.div_ceil(64));
+    // No more parts than make their sum cheap beside the products: fewer bytes than the operands have.
+    let most = ((i.bytes() + o.bytes()) / dw.shape.bytes().max(1)).clamp(1, 64) as usize;
+    let images_part = images_part.max(images.div_ceil(most));
     let parts = images.div_ceil(images_part);
     let source = recording.as_texture("conv2d x", x.slice);
     let upstream = recording.as_texture("conv2d dy", dy.slice);
