@@ -24,6 +24,11 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
         (Shape::new(3, 64, 7, 7), 128, 3, 2, 1),
         (Shape::new(2, 64, 8, 8), 128, 1, 2, 0),
         (Shape::new(2, 3, 33, 31), 16, 7, 2, 3),
+        // So few channels that a lane has all of them: one to four texels, several parts, sums of several tiles.
+        (Shape::new(3, 16, 9, 11), 16, 3, 1, 1),
+        (Shape::new(70, 7, 6, 5), 3, 3, 1, 1),
+        (Shape::new(5, 40, 8, 8), 8, 5, 2, 2),
+        (Shape::new(2, 130, 7, 7), 12, 3, 1, 0),
     ] {
         list.extend(Conv2d::new(input, channels, kernel, stride, padding));
     }

@@ -15,15 +15,15 @@ fn shapes() -> Vec<Conv2d> {
     let mut draw = Draw(21);
     let mut list = Vec::new();
     while list.len() < 24 {
-        let channels = 16 + draw.awkward(60);
+        let channels = 17 + draw.awkward(60);
         let input = Shape::new(draw.range(1, 4), channels, draw.range(1, 15), draw.range(1, 15));
-        list.extend(Conv2d::new(input, 16 + draw.awkward(60), 3, 1, draw.range(0, 2)));
+        list.extend(Conv2d::new(input, 17 + draw.awkward(60), 3, 1, draw.range(0, 2)));
     }
     // Several chunks, the last one larger; one whole block; a tile an image; weights in several slices.
     for (input, channels) in [
         (Shape::new(13, 64, 32, 32), 64),
         (Shape::new(8, 32, 8, 8), 32),
-        (Shape::new(33, 16, 4, 4), 20),
+        (Shape::new(33, 17, 4, 4), 20),
         (Shape::new(2, 150, 5, 4), 290),
     ] {
         list.extend(Conv2d::new(input, channels, 3, 1, 1));

@@ -14,6 +14,8 @@ const WORKGROUP: u32 = 64;
 const TILE: usize = 32;
 /// Rows of a tile whose lanes have all columns.
 const NARROW_ROWS: usize = 64;
+/// Row groups of a lane, at most, in a gradient to the weights whose lanes have all columns.
+const MOST_ROW_GROUPS: usize = 5;
 /// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -194,9 +196,20 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     };
     let groups = dw.shape.taps() * dw.shape.i4();
     let u = |v: usize| v as u32;
+    let narrow = o.c4() <= NARROW;
+    let (shader, defines, row_tiles) = if narrow {
+        // Tiles of equal size, with few idle lanes.
+        let tiles = groups.div_ceil(8 * MOST_ROW_GROUPS);
+        let row_groups = groups.div_ceil(8 * tiles);
+        let defines = Defines::new().with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups);
+        ("conv/grad_weight_narrow", defines.with("WIDE", wide(out_h * out_w + 4)), tiles)
+    } else {
+        let defines = Defines::new().with("WHOLE_LINES", out_w % 4 == 0);
+        ("conv/grad_weight", defines, groups.div_ceil(8))
+    };
     recording.dispatch(Dispatch {
-        shader: "conv/grad_weight",
-        defines: Defines::new().with("WHOLE_LINES", out_w % 4 == 0),
+        shader,
+        defines,
         bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(partial)],
         immediates: vec![
             u(images),
@@ -219,7 +232,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
             u(dy_strides[2]),
             u(dw.shape.texels()),
         ],
-        grid: [u(groups.div_ceil(8)), u(o.c4().div_ceil(8)), u(parts)],
+        grid: [u(row_tiles), u(o.c4().div_ceil(8)), u(parts)],
         flops: conv.flops(),
         bytes: i.bytes() + o.bytes() + parts as u64 * dw.shape.bytes(),
     });

@@ -25,8 +25,8 @@ const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk, which are read soon after they are written, from a cache that others use
 /// too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
-/// Fewer channels do not pay for their transforms.
-const LEAST_CHANNELS: usize = 16;
+/// As few channels as a lane can have do not pay for their transforms.
+const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
 /// Whether `conv` runs this way.
 pub fn applies(facts: &Facts, conv: &Conv2d) -> bool {
@@ -158,21 +158,13 @@ fn product(
     transposed: bool,
 ) {
     let (rows, panels) = (w.shape.i4() * 4, w.shape.o4().div_ceil(8));
-    let defines = Defines::new().with("TRANSPOSED", transposed);
-    let narrow = columns4 <= NARROW;
-    let (shader, defines, groups) = match narrow {
-        true => {
-            ("winograd/product_narrow", defines.with("COLUMNS4", columns4), [chunk.blocks().div_ceil(2), 1])
-        }
-        false => ("winograd/product", defines.with("ROUND", 1), [chunk.blocks(), columns4.div_ceil(8)]),
-    };
     let (input, output) = if transposed { (columns4, depth) } else { (depth, columns4) };
     recording.dispatch(Dispatch {
-        shader,
-        defines,
+        shader: "winograd/product",
+        defines: Defines::new().with("TRANSPOSED", transposed).with("ROUND", 1),
         bindings: vec![Binding::Texture(from), Binding::Texture(u), Binding::Write(to)],
         immediates: [chunk.blocks(), depth, columns4, panels, rows].map(|v| v as u32).to_vec(),
-        grid: [groups[0], groups[1], POSITIONS].map(|v| v as u32),
+        grid: [chunk.blocks(), columns4.div_ceil(8), POSITIONS].map(|v| v as u32),
         flops: direct_flops(chunk, w.shape.i, w.shape.o),
         bytes: 16 * (chunk.texels(input + output) + POSITIONS * rows * panels * 8) as u64,
     });

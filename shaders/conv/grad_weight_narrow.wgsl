@@ -1,0 +1,77 @@
+// conv/grad_weight, with the same parts and parameters, for at most 16 output channels: there the 32 columns of its tile would be
+// idle lanes. Here a lane is a row group (tap, c4), has all of its columns, and dy comes by broadcast.
+// bindings as in conv/grad_weight. One workgroup = one subgroup of 8 lanes = ROW_GROUPS x 8 row groups x 4·COLUMNS4 columns; four
+// pixels an iteration.
+// Grid: row tiles x 1 x parts. Roofline: arithmetic.
+#import common/divide
+#import common/texel
+#import common/pack64
+#import conv/grad_weight_params
+
+@compute @workgroup_size(8)
+fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let first = tile.z * params.images_part;
+    let end = min(first + params.images_part, params.images);
+#for m in 0..ROW_GROUPS
+    let g${m} = (tile.x * ${ROW_GROUPS}u + ${m}u) * 8u + lane;
+    let tap${m} = divide(g${m}, params.c4);
+    let tap_line${m} = divide(tap${m}, params.kernel);
+    let kh${m} = i32(tap_line${m}) - i32(params.padding);
+    let kw${m} = i32(tap${m} - tap_line${m} * params.kernel) - i32(params.padding);
+    let base${m} = select(OUTSIDE, (g${m} - tap${m} * params.c4) * params.x_group, g${m} < params.groups);
+#for r in 0..4
+#for o in 0..COLUMNS4
+    var c${m}_${r}_${o} = vec4<f32>(0.0);
+#end
+#end
+#end
+    // A load has COLUMNS4 texels of dy at as many pixels as there are lanes for.
+    let pixel_lane = lane / ${COLUMNS4}u;
+    let column = lane % ${COLUMNS4}u * params.dy_group;
+    // One flat loop: every accumulator is copied once for each level of nesting and iteration.
+    let pixels = params.out_h * params.out_w;
+    let iterations = (end - first) * ((pixels + 3u) / 4u);
+    var n = first;
+    var p = 0u;
+    for (var i = 0u; i < iterations; i++) {
+#for q in 0..(4 + 8 / COLUMNS4 - 1) / (8 / COLUMNS4)
+        let of${q} = p + ${8 / COLUMNS4 * q}u + pixel_lane;
+        let b${q} = textureLoad(dy, at(select(NOWHERE, n * params.dy_image + column + of${q} * params.dy_pixel, of${q} < pixels)));
+#end
+#for t in 0..4
+        let oh${t} = divide(p + ${t}u, params.out_w);
+        let ih${t} = i32(oh${t} * params.stride);
+        let iw${t} = i32((p + ${t}u - oh${t} * params.out_w) * params.stride);
+#for m in 0..ROW_GROUPS
+        let h${m}_${t} = u32(ih${t} + kh${m});
+        let w${m}_${t} = u32(iw${t} + kw${m});
+        let a${m}_${t} = textureLoad(x, at(select(NOWHERE, base${m} + n * params.x_image + (h${m}_${t} * params.width + w${m}_${t}) * params.x_pixel,
+            h${m}_${t} < params.height && w${m}_${t} < params.width)));
+#end
+#end
+#for o in 0..COLUMNS4
+#for t in 0..4
+        let d${o}_${t} = subgroupBroadcast(b${t / (8 / COLUMNS4)}, ${t % (8 / COLUMNS4) * COLUMNS4 + o}u);
+#end
+#for m in 0..ROW_GROUPS
+#for r in 0..4
+        c${m}_${r}_${o} = (((c${m}_${r}_${o} + a${m}_0.${r:xyzw} * d${o}_0) + a${m}_1.${r:xyzw} * d${o}_1) + a${m}_2.${r:xyzw} * d${o}_2) + a${m}_3.${r:xyzw} * d${o}_3;
+#end
+#end
+#end
+        p += 4u;
+        let done = p >= pixels;
+        p = select(p, 0u, done);
+        n += select(0u, 1u, done);
+    }
+#for m in 0..ROW_GROUPS
+    if g${m} < params.groups {
+        let to${m} = tile.z * params.texels + g${m} * ${4 * COLUMNS4}u;
+#for r in 0..4
+#for o in 0..COLUMNS4
+        dw[to${m} + ${r * COLUMNS4 + o}u] = pack64(c${m}_${r}_${o});
+#end
+#end
+    }
+#end
+}
