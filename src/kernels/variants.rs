@@ -22,10 +22,15 @@ const TILES: &str = "tiled: operands in workgroup memory";
 /// The variants of every family that has more than one.
 pub fn variants(facts: &Facts) -> Vec<Variant> {
     let dense = if facts.texture_kernels() { TEXTURES } else { TILES };
-    let convolution = if facts.texture_kernels() && !facts.exact_conv { WINOGRAD } else { dense };
     let tiles = match facts.class {
+        _ if !facts.tile_rates.tiles.is_empty() => "tiled: sizes by measured rates",
         KernelClass::Discrete => "tiled: large tiles where the shape allows",
         KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
+    };
+    let convolution = match (facts.texture_kernels(), facts.exact_conv) {
+        (true, false) => WINOGRAD,
+        (true, true) => TEXTURES,
+        (false, _) => tiles,
     };
     let direct = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
     let families = [
