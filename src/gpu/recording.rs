@@ -136,8 +136,7 @@ impl Recording {
 
     /// A persistent buffer as part of this recording.
     pub fn persistent(&mut self, buffer: &Buffer) -> Slice {
-        let known =
-            self.buffers.iter().position(|b| b.persistent.as_ref().is_some_and(|p| p.is(buffer)));
+        let known = self.buffers.iter().position(|b| b.persistent.as_ref().is_some_and(|p| p.is(buffer)));
         let index = known.unwrap_or_else(|| {
             self.buffers.push(BufferDecl {
                 label: buffer.label().to_string(),

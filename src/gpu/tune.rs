@@ -156,13 +156,15 @@ impl TuneCache {
         entries.retain(|entry| entry.key != *key);
         entries.push(Entry { key: key.clone(), tiles: rates.tiles.clone() });
         entries.drain(..entries.len().saturating_sub(MOST_ENTRIES));
-        let json = serde_json::to_vec_pretty(&entries)
-            .map_err(|error| Error::data(self.path.display(), format!("cannot be written as JSON: {error}")))?;
+        let json = serde_json::to_vec_pretty(&entries).map_err(|error| {
+            Error::data(self.path.display(), format!("cannot be written as JSON: {error}"))
+        })?;
         write_bytes_atomic(&self.path, &json)
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let small = std::fs::metadata(&self.path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES);
+        let small =
+            std::fs::metadata(&self.path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES);
         let bytes = small.then(|| std::fs::read(&self.path).ok()).flatten();
         bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }

@@ -77,9 +77,10 @@ impl Graph {
             let label = layer.map_or(name.to_string(), |layer| format!("{layer}, {name}"));
             for &output in &node.outputs {
                 let form = self.form(output);
-                operands
-                    .entry(output)
-                    .or_insert_with(|| Operand { form, slice: recording.transient(label.as_str(), form.bytes()) });
+                operands.entry(output).or_insert_with(|| Operand {
+                    form,
+                    slice: recording.transient(label.as_str(), form.bytes()),
+                });
             }
             let find = |v: &Value| {
                 operands.get(v).copied().ok_or_else(|| {

@@ -72,7 +72,8 @@ impl Tile {
     pub fn choose(facts: &Facts, rows: usize, columns: usize, batch: usize) -> Tile {
         let groups = |tile: &Tile| tile.row_tiles(rows) * tile.column_tiles(columns) * batch as u64;
         let measured = facts.tile_rates.tiles.iter().filter_map(|rate| {
-            let tile = TABLE.into_iter().find(|tile| (tile.rows, tile.columns) == (rate.rows, rate.columns))?;
+            let tile =
+                TABLE.into_iter().find(|tile| (tile.rows, tile.columns) == (rate.rows, rate.columns))?;
             Some((rate.cost(groups(&tile)), tile))
         });
         if let Some((_, tile)) = measured.min_by(|a, b| a.0.total_cmp(&b.0)) {

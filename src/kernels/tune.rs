@@ -45,7 +45,7 @@ pub fn open(options: &GpuOptions) -> Result<Gpu> {
 /// The rates of `gpu` with kernels for `facts`: what `cache` holds for them, or else measured and kept there; the
 /// fixed ones where nothing can be measured.
 pub fn tile_rates(gpu: &Gpu, facts: &Facts, cache: Option<&TuneCache>) -> TileRates {
-    let key = TuneKey::new(gpu, sources_sha256(&format!("{TABLE:?} {IMAGES:?}")));
+    let key = key(gpu);
     if let Some(rates) = cache.and_then(|cache| cache.read(&key, &tile_sizes())) {
         return rates;
     }
@@ -53,7 +53,9 @@ pub fn tile_rates(gpu: &Gpu, facts: &Facts, cache: Option<&TuneCache>) -> TileRa
     let rates = match measure(gpu, facts) {
         Ok(rates) => rates,
         Err(error) => {
-            tracing::warn!("tiles of matrix products could not be measured: {error}; the fixed table is used");
+            tracing::warn!(
+                "tiles of matrix products could not be measured: {error}; the fixed table is used"
+            );
             return TileRates::default();
         }
     };
@@ -64,6 +66,11 @@ pub fn tile_rates(gpu: &Gpu, facts: &Facts, cache: Option<&TuneCache>) -> TileRa
         tracing::warn!("{error}; the tiles of matrix products will be measured again");
     }
     rates
+}
+
+/// What rates of `gpu` are kept under.
+pub fn key(gpu: &Gpu) -> TuneKey {
+    TuneKey::new(gpu, sources_sha256(&format!("{TABLE:?} {IMAGES:?}")))
 }
 
 /// Rows and columns of every tile that there are rates of.

@@ -48,8 +48,7 @@ impl Buffers {
             .map(|i| allocator.buffer(&format!("optimizer state {i}"), bytes))
             .collect::<Result<Vec<_>>>()?;
         let rows = settings.batch * training.views();
-        let labels =
-            training.labelled().then(|| allocator.buffer("labels", rows as u64 * 4)).transpose()?;
+        let labels = training.labelled().then(|| allocator.buffer("labels", rows as u64 * 4)).transpose()?;
         Ok(Buffers {
             weights,
             keys,

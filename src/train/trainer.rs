@@ -42,9 +42,8 @@ impl<'a> Trainer<'a> {
     pub fn new(gpu: &'a Gpu, training: impl Into<Training>, set: &'a ImageSet) -> Result<Trainer<'a>> {
         let training = training.into();
         training.check(set)?;
-        let images = GpuImages::new(gpu, set, training.settings().batch).map_err(|error| {
-            plan::with_largest_batch(error, gpu.facts(), &training, SetSize::of(set))
-        })?;
+        let images = GpuImages::new(gpu, set, training.settings().batch)
+            .map_err(|error| plan::with_largest_batch(error, gpu.facts(), &training, SetSize::of(set)))?;
         Trainer::with_images(gpu, training, set, images)
     }
 
@@ -196,7 +195,8 @@ impl<'a> Trainer<'a> {
             keys.download(self.gpu, &self.model, &mut values)?;
         }
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        let state = self.buffers.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
+        let state =
+            self.buffers.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
         Ok((values, state))
     }
 

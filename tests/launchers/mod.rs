@@ -44,6 +44,10 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
     };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
+    let tiles = |rows, columns| Facts {
+        tile_rates: TileRates::only(rows, columns),
+        ..facts(KernelClass::Discrete, None, false)
+    };
     vec![
         ("software with texture kernels", texture_kernels),
         ("software with memory that is buffer and texture", shared_memory),
@@ -51,6 +55,8 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),
         ("discrete", facts(KernelClass::Discrete, Some(32), true)),
+        ("discrete with wide tiles", tiles(64, 128)),
+        ("discrete with narrow tiles", tiles(128, 32)),
     ]
 }
 
