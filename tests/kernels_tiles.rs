@@ -11,6 +11,7 @@ use contraleak::gpu::{
 use contraleak::kernels::conv::Conv2d;
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::tune::{self, tile_sizes};
+use contraleak::kernels::variants::variants;
 use contraleak::kernels::{Shape, Tensor};
 use contraleak::reference::matmul::{MatmulShape, Transpose, matmul_batched};
 
@@ -152,6 +153,18 @@ fn rates_choose_the_tile() {
     // Sizes that the table does not have are not chosen, and without any other the constants decide.
     let unknown = TileRates::measured(vec![rate(7, 7, 1.0, 1.0)]).expect("positive");
     assert_eq!(tile(&Facts { tile_rates: unknown, ..discrete.clone() }, 512, 512), tile(&discrete, 512, 512));
+    // Whoever asks hears which rates decide.
+    let said = |facts: &Facts| variants(facts).into_iter().map(|v| (v.family, v.variant)).collect::<Vec<_>>();
+    let cached = TileRates { source: RateSource::Cache, ..facts.tile_rates.clone() };
+    for (facts, variant) in [
+        (&facts, "tiled: sizes by rates measured now"),
+        (&Facts { tile_rates: cached, ..discrete.clone() }, "tiled: sizes by measured rates from the cache"),
+        (&discrete, "tiled: large tiles where the shape allows"),
+    ] {
+        for family in ["conv2d", "matmul"] {
+            assert!(said(facts).contains(&(family, variant)), "{:?}", said(facts));
+        }
+    }
     for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let error = TileRates::measured(vec![rate(64, 64, wrong, 1.0)]).expect_err("no time");
         assert!(error.to_string().contains("tile of 64 x 64"), "{error}");

@@ -94,7 +94,12 @@ impl Gpu {
     /// the adapter has no memory left for it.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
         let bytes = whole_vectors(bytes);
-        check_size(&self.facts, label, bytes)?;
+        check_size(&self.facts, label, bytes).map_err(|error| match error {
+            Error::Limit { problem, advice } => {
+                Error::Limit { problem: format!("adapter {}: {problem}", self.description().name), advice }
+            }
+            other => other,
+        })?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let inner = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
