@@ -21,7 +21,7 @@ const BUDGET: Duration = Duration::from_millis(800);
 /// Images of 32 x 32 pixels that a full adapter works on: the first number that takes long enough.
 const IMAGES: [usize; 4] = [2, 8, 32, 128];
 const LONG_ENOUGH: Duration = Duration::from_micros(1250);
-/// What a clock around a submit should see; shorter launches are repeated, at most so often.
+/// What a clock around a submit should see at least; shorter launches are repeated, at most so often.
 const CLOCKED: Duration = Duration::from_millis(2);
 const MOST_REPEATS: usize = 16;
 /// Turns of all tiles; the fastest run of each counts, since others can only slow it down.
@@ -89,10 +89,11 @@ pub fn measure(gpu: &Gpu, facts: &Facts) -> Result<TileRates> {
     let mut full = Problem::new(gpu, IMAGES[0])?;
     full.warm_up(gpu, facts)?;
     let deadline = Instant::now() + BUDGET;
+    let clock = Clock::new(gpu, facts)?;
     for &images in &IMAGES[1..] {
         let program = full.program(gpu, facts, (64, 64), 1)?;
         program.run(gpu)?;
-        if clock(gpu, &program)? >= LONG_ENOUGH {
+        if clock.time(&program)? >= LONG_ENOUGH {
             break;
         }
         full = Problem::new(gpu, images)?;
@@ -100,15 +101,15 @@ pub fn measure(gpu: &Gpu, facts: &Facts) -> Result<TileRates> {
     let mut runs = Vec::new();
     for size in tile_sizes() {
         let alone = Problem::alone(gpu, size)?;
-        runs.push((size, Run::new(gpu, facts, &full, size)?, Run::new(gpu, facts, &alone, size)?));
+        runs.push((size, Run::new(&clock, facts, &full, size)?, Run::new(&clock, facts, &alone, size)?));
     }
     'rounds: for _ in 0..ROUNDS {
         for (_, full, alone) in &mut runs {
             if Instant::now() >= deadline {
                 break 'rounds;
             }
-            full.again(gpu)?;
-            alone.again(gpu)?;
+            full.again(&clock)?;
+            alone.again(&clock)?;
         }
     }
     let rate = |((rows, columns), of_full, of_alone): &((u32, u32), Run, Run)| {
@@ -173,10 +174,27 @@ fn forced(facts: &Facts, (rows, columns): (u32, u32)) -> Facts {
     Facts { tile_rates: TileRates::only(rows, columns), ..facts.clone() }
 }
 
-fn clock(gpu: &Gpu, program: &Program) -> Result<Duration> {
-    let start = Instant::now();
-    program.run(gpu)?;
-    Ok(start.elapsed())
+/// Wall time of submits, without what a submit and the wait for it cost by themselves. Timestamps of the device would be
+/// finer, but not every adapter has them, and some have zeros.
+struct Clock<'a> {
+    gpu: &'a Gpu,
+    overhead: Duration,
+}
+
+impl Clock<'_> {
+    fn new<'a>(gpu: &'a Gpu, facts: &Facts) -> Result<Clock<'a>> {
+        let least = Problem::of(gpu, Shape::new(1, 4, 1, 1), 4)?.program(gpu, facts, (32, 32), 1)?;
+        let mut clock = Clock { gpu, overhead: Duration::ZERO };
+        let times = (0..8).map(|_| clock.time(&least)).collect::<Result<Vec<_>>>()?;
+        clock.overhead = times.into_iter().min().unwrap_or_default();
+        Ok(clock)
+    }
+
+    fn time(&self, program: &Program) -> Result<Duration> {
+        let start = Instant::now();
+        program.run(self.gpu)?;
+        Ok(start.elapsed().saturating_sub(self.overhead))
+    }
 }
 
 /// Launches of one tile on one problem.
@@ -190,17 +208,22 @@ struct Run {
 }
 
 impl Run {
-    fn new(gpu: &Gpu, facts: &Facts, problem: &Problem, size: (u32, u32)) -> Result<Run> {
-        let once = problem.program(gpu, facts, size, 1)?;
-        let best = clock(gpu, &once)?;
+    fn new(clock: &Clock, facts: &Facts, problem: &Problem, size: (u32, u32)) -> Result<Run> {
+        let terms = problem.conv.weight().k();
+        let once = problem.program(clock.gpu, facts, size, 1)?;
+        let best = clock.time(&once)?;
         let wanted = CLOCKED.as_nanos() / best.as_nanos().max(1) + 1;
         let repeats = usize::try_from(wanted).unwrap_or(MOST_REPEATS).min(MOST_REPEATS);
-        let program = if repeats == 1 { once } else { problem.program(gpu, facts, size, repeats)? };
-        Ok(Run { program, repeats, terms: problem.conv.weight().k(), best })
+        if repeats == 1 {
+            return Ok(Run { program: once, repeats, terms, best });
+        }
+        let program = problem.program(clock.gpu, facts, size, repeats)?;
+        let best = clock.time(&program)? / repeats as u32;
+        Ok(Run { program, repeats, terms, best })
     }
 
-    fn again(&mut self, gpu: &Gpu) -> Result<()> {
-        self.best = self.best.min(clock(gpu, &self.program)? / self.repeats as u32);
+    fn again(&mut self, clock: &Clock) -> Result<()> {
+        self.best = self.best.min(clock.time(&self.program)? / self.repeats as u32);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::encode::{Encoder, Views};
 use super::images::{GpuImages, packed};
+use super::plan;
 use crate::Result;
 use crate::augment::augment;
 use crate::data::Images;
@@ -32,7 +33,8 @@ impl Pass {
     /// Plans and compiles the pass of `encoder` over batches of `batch` images of the size of `images`.
     ///
     /// # Errors
-    /// Tensors over the adapter's limits, before anything large is allocated.
+    /// [`Error::Limit`](crate::Error::Limit) for tensors over the adapter's limits, with the largest batch that fits, before
+    /// anything large is allocated.
     pub fn new(
         gpu: &Gpu,
         encoder: &Encoder,
@@ -53,9 +55,14 @@ impl Pass {
         batch: usize,
     ) -> Result<Pass> {
         let views_at_once = range.len();
-        let recorded = record(gpu.into(), encoder, images, views, range, batch)?;
+        let built = record(gpu.into(), encoder, images, views, range.clone(), batch)
+            .and_then(|recorded| Ok((Program::build(gpu, &recorded.recording)?, recorded)));
+        let (program, recorded) = built.map_err(|error| {
+            let fits = |batch| Pass::plan(gpu, encoder, images, views, range.clone(), batch).is_ok();
+            plan::name_largest(error, batch, 1..batch, fits)
+        })?;
         Ok(Pass {
-            program: Program::build(gpu, &recorded.recording)?,
+            program,
             images: recorded.images,
             features: recorded.features,
             row: Shape::matrix(1, encoder.feature_dim()),

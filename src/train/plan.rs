@@ -30,22 +30,28 @@ pub fn check(facts: &Facts, training: &Training, set: SetSize) -> Result<()> {
     memory(facts, training, set).map(drop).map_err(|error| with_largest_batch(error, facts, training, set))
 }
 
-/// A refusal by the adapter's limits with the largest batch that they allow; other errors as they are.
+/// A refusal by the adapter's limits with the largest batch that the method of `training` allows and that fits; other
+/// errors as they are.
 pub(super) fn with_largest_batch(error: Error, facts: &Facts, training: &Training, set: SetSize) -> Error {
-    let Error::Limit { problem, .. } = error else { return error };
-    let advice = match largest_batch(facts, training, set) {
-        Some(batch) => format!("the largest batch that fits is {batch}"),
-        None => "no batch fits; use smaller images or a smaller model".to_string(),
-    };
-    Error::Limit { problem: format!("batch {}: {problem}", training.settings().batch), advice }
+    let batch = training.settings().batch;
+    let allowed = (2..batch).filter(|&batch| training.with_batch(batch).check_settings().is_ok());
+    name_largest(error, batch, allowed, |batch| memory(facts, &training.with_batch(batch), set).is_ok())
 }
 
-/// The largest batch below the one of `training` that its method allows and that fits; by bisection, since what a step
-/// needs grows with its batch.
-fn largest_batch(facts: &Facts, training: &Training, set: SetSize) -> Option<usize> {
-    let allowed: Vec<usize> = (2..training.settings().batch)
-        .filter(|&batch| training.with_batch(batch).check_settings().is_ok())
-        .collect();
-    let fitting = allowed.partition_point(|&batch| memory(facts, &training.with_batch(batch), set).is_ok());
-    fitting.checked_sub(1).and_then(|last| allowed.get(last).copied())
+/// A refusal of `batch` by the adapter's limits with the largest of the smaller ones, `allowed` in rising order, that
+/// `fits`: by bisection, since what is needed grows with the batch. Other errors as they are.
+pub(super) fn name_largest(
+    error: Error,
+    batch: usize,
+    allowed: impl Iterator<Item = usize>,
+    fits: impl Fn(usize) -> bool,
+) -> Error {
+    let Error::Limit { problem, .. } = error else { return error };
+    let allowed: Vec<usize> = allowed.collect();
+    let fitting = allowed.partition_point(|&batch| fits(batch));
+    let advice = match fitting.checked_sub(1).and_then(|last| allowed.get(last)) {
+        Some(largest) => format!("the largest batch that fits is {largest}"),
+        None => "no batch fits; use smaller images or a smaller model".to_string(),
+    };
+    Error::Limit { problem: format!("batch {batch}: {problem}"), advice }
 }
