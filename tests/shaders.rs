@@ -108,12 +108,15 @@ fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect()
 }
 
-/// What `#operand`, `#result` and `#update` lines of a text depend on.
-fn array_constants(text: &str) -> BTreeSet<String> {
+/// What `#operand`, `#result` and `#update` lines of a text depend on. A binding is a number, a constant of `set`, or one more.
+fn array_constants(text: &str, set: &BTreeMap<&str, &str>) -> BTreeSet<String> {
+    let value = |term: &str| set.get(term).copied().unwrap_or(term).parse::<usize>().ok();
     let mut all = BTreeSet::new();
     for line in text.lines() {
         if let Some((binding, _)) = line.strip_prefix("#operand ").and_then(|rest| rest.split_once(' ')) {
-            all.extend(["WORDS".to_string(), format!("TEXTURE_{binding}")]);
+            let binding: Option<usize> = binding.split('+').map(value).sum();
+            all.insert("WORDS".to_string());
+            all.extend(binding.map(|binding| format!("TEXTURE_{binding}")));
         }
         if line.starts_with("#result ") || line.starts_with("#update ") {
             all.insert("WORDS".to_string());
@@ -165,7 +168,8 @@ fn launchers_reach_every_shader_and_every_condition() {
             .filter_map(|source| files.get_key_value(source))
             .collect();
         for name in set.keys() {
-            let knows = |text: &str| words(text).contains(name) || array_constants(text).contains(*name);
+            let knows =
+                |text: &str| words(text).contains(name) || array_constants(text, &set).contains(*name);
             if !sources.iter().any(|(_, text)| knows(text)) {
                 problems.insert(format!("{}: no file of it knows the constant {name}", permutation.shader));
             }

@@ -1,6 +1,6 @@
 // y[n, o, oh, ow] = Σ over kh, kw, i of x[n, i, oh·s + kh − p, ow·s + kw − p] · w[o, i, kh, kw], as an implicit product:
 // rows = output pixels, k = tap · 4·I4 + i, columns = output channels.
-// bindings 0: x NC4HW4 [vec4 over i], 1: w in panel order [vec4 over o], 2: y NC4HW4. Grid: one workgroup for each BM x BN
+// bindings 0: x NC4HW4 [vec4 over i], 1: w in panel order [vec4 over o], 2: y NC4HW4; then those of conv/epilogue. Grid: one workgroup for each BM x BN
 // tile, column tiles first. Roofline: 2·pixels·O·I·k² flop; x is read k²·O4·4 / BN times, mostly from cache.
 #import gemm/tile
 #import conv/tap
@@ -23,6 +23,7 @@ fn fetch_x(tap: Tap, image: u32, h0: i32, w0: i32) -> vec4<f32> {
     if tap.h >= params.kernel || h >= params.in_h || w >= params.in_w { return vec4<f32>(0.0); }
     return x[image + (tap.channel * params.in_h + h) * params.in_w + w];
 }
+#import conv/epilogue
 
 @compute @workgroup_size(${THREADS})
 fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -83,13 +84,17 @@ fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     }
 
     let column4 = column0 + local / ${ROW_THREADS}u;
+#for j in 0..COLUMNS4
+    let by_${j} = affine(min(column4 + ${j * COLUMN_THREADS}u, params.o4 - 1u), params.o4);
+#end
 #for i in 0..ROWS
     let row_${i} = row0 + local % ${ROW_THREADS}u + ${i * ROW_THREADS}u;
     if row_${i} < params.rows {
         let to = row_${i} / out_pixels * params.o4 * out_pixels + row_${i} % out_pixels;
 #for j in 0..COLUMNS4
         if column4 + ${j * COLUMN_THREADS}u < params.o4 {
-            y[to + (column4 + ${j * COLUMN_THREADS}u) * out_pixels] = acc_${i}_${j};
+            let to_${j} = to + (column4 + ${j * COLUMN_THREADS}u) * out_pixels;
+            y[to_${j}] = finish(acc_${i}_${j}, by_${j}, to_${j});
         }
 #end
     }

@@ -4,13 +4,14 @@
 // and the row is stored at pixel (a + u*out_step, b + v*out_step) of its image.
 // Forward: mul = stride, off = -padding, dir = 1. Gradient to input: one call for each class of pixels that see the same
 // taps (stride² classes), mul = 1, dir = -1, out_step = stride.
-// binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4.
+// binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of 8 lanes = 32 rows x 32 columns: lane = column group; rows come from lanes by broadcast.
 // Grid: x = tiles in either order, see `columns_outer`. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
 #import common/texel
 #import common/pack64
 #import conv/implicit_gemm_params
+#import conv/epilogue
 
 @compute @workgroup_size(8)
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -60,6 +61,7 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         }
     }
     let column = panel * 8u + lane;
+    let by = affine(min(column, params.columns4 - 1u), params.columns4);
     let last = params.rows - first_row;
 #for m in 0..4
     let pixel${m} = n${m} * params.columns4 * params.out_pixels + (params.out_a + u${m} * params.out_step) * params.out_width
@@ -67,6 +69,7 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #end
 #for r in 0..32
     let p${r} = subgroupBroadcast(pixel${r / 8}, ${r % 8}u);
-    if ${r}u < last && column < params.columns4 { out[p${r} + column * params.out_pixels] = pack64(c${r}); }
+    let to${r} = p${r} + column * params.out_pixels;
+    if ${r}u < last && column < params.columns4 { out[to${r}] = pack64(finish(c${r}, by, to${r})); }
 #end
 }

@@ -1,12 +1,13 @@
 // conv/implicit_gemm, with the same rows, taps and parameters, for at most 16 output channels: there the 32 columns of its
 // tile would be idle lanes. Here a lane is a row, has all of its columns, and weights come by broadcast.
-// binding 0: source, NC4HW4 texels; 1: w, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4.
+// binding 0: source, NC4HW4 texels; 1: w, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of 8 lanes = 64 rows x 4·COLUMNS4 columns.
 // Grid: x = tiles of rows. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
 #import common/texel
 #import common/pack64
 #import conv/implicit_gemm_params
+#import conv/epilogue
 
 @compute @workgroup_size(8)
 fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -49,12 +50,16 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
             }
         }
     }
+#for o in 0..COLUMNS4
+    let by${o} = affine(${o}u, ${COLUMNS4}u);
+#end
 #for m in 0..8
     if row${m} < params.rows {
         let to${m} = n${m} * ${COLUMNS4}u * params.out_pixels
             + (params.out_a + u${m} * params.out_step) * params.out_width + params.out_b + v${m} * params.out_step;
 #for o in 0..COLUMNS4
-        out[to${m} + ${o}u * params.out_pixels] = pack64(c${m}_${o});
+        let to${m}_${o} = to${m} + ${o}u * params.out_pixels;
+        out[to${m}_${o}] = pack64(finish(c${m}_${o}, by${o}, to${m}_${o}));
 #end
     }
 #end

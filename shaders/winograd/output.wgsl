@@ -1,5 +1,5 @@
 // Y = Aᵀ M A: the 4 x 4 outputs of every tile.
-// binding 0: M (winograd/product), 1: y, NC4HW4.
+// binding 0: M (winograd/product), 1: y, NC4HW4; then those of conv/epilogue.
 // Grid: o4 x blocks, so that neighbours read next to one another; one invocation for each tile of a block. Roofline: memory, 36/16 of y read.
 #import common/divide
 #import common/texel
@@ -13,6 +13,7 @@ struct Params {
 var<immediate> params: Params;
 @group(0) @binding(0) var m: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec2<u64>>;
+#import conv/epilogue
 
 @compute @workgroup_size(32)
 fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -27,12 +28,14 @@ fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #end
     ));
 #end
+    let by = affine(group.x, params.o4);
     let to = params.first + ((n * params.o4 + group.x) * params.height + first_h) * params.width + first_w;
 #for i in 0..4
     if first_h + ${i}u < params.height {
         let y_${i} = output_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));
 #for j in 0..4
-        if first_w + ${j}u < params.width { y[to + ${i}u * params.width + ${j}u] = pack64(y_${i}[${j}]); }
+        let to_${i}_${j} = to + ${i}u * params.width + ${j}u;
+        if first_w + ${j}u < params.width { y[to_${i}_${j}] = pack64(finish(y_${i}[${j}], by, to_${i}_${j})); }
 #end
     }
 #end

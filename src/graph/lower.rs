@@ -1,9 +1,10 @@
 //! From the tape to a recording.
 
 use super::form::Operand;
-use super::trace::{Graph, Source, Value};
+use super::trace::{Graph, Node, Source, Value};
 use crate::gpu::{Recording, Slice};
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Where values that outlive one run lie.
@@ -59,10 +60,14 @@ impl Graph {
                 operands.insert(value, Operand { form: info.form, slice: slice.part(0, info.form.bytes()) });
             }
         }
-        for (index, node) in self.nodes.iter().enumerate() {
-            if !needed[index] {
-                continue;
-            }
+        let mut nodes: Vec<Option<Cow<Node>>> = self
+            .nodes
+            .iter()
+            .zip(needed)
+            .map(|(node, needed)| needed.then_some(Cow::Borrowed(node)))
+            .collect();
+        self.fuse(&mut nodes, &operands);
+        for node in nodes.iter().flatten() {
             let name = node.operation.name();
             if node.operation.view()
                 && let ([input], [output]) = (&node.inputs[..], &node.outputs[..])
@@ -92,6 +97,31 @@ impl Graph {
             node.operation.record(recording, &inputs, &outputs)?;
         }
         Ok(operands)
+    }
+
+    /// Puts one node in the place of two where the operation of the second does both at once and nothing but it needs the
+    /// first one's result, which `placed` does not want either.
+    fn fuse(&self, nodes: &mut [Option<Cow<Node>>], placed: &BTreeMap<Value, Operand>) {
+        let mut uses = vec![0; self.values.len()];
+        for input in nodes.iter().flatten().flat_map(|node| &node.inputs) {
+            uses[input.0] += 1;
+        }
+        for index in 0..nodes.len() {
+            let Some(node) = &nodes[index] else { continue };
+            let Some(&first) = node.inputs.first() else { continue };
+            let Source::Node(before) = self.values[first.0].source else { continue };
+            if uses[first.0] > 1 || placed.contains_key(&first) {
+                continue;
+            }
+            let Some(producer) = nodes[before].as_ref().filter(|producer| producer.outputs.len() == 1) else {
+                continue;
+            };
+            if let Some(operation) = node.operation.fused(&*producer.operation) {
+                let inputs = producer.inputs.iter().chain(&node.inputs[1..]).copied().collect();
+                nodes[index] = Some(Cow::Owned(Node { operation, inputs, outputs: node.outputs.clone() }));
+                nodes[before] = None;
+            }
+        }
     }
 
     /// For each node, whether one of `roots` depends on it.

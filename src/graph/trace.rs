@@ -37,7 +37,7 @@ pub struct Node {
 }
 
 /// What an operation owns: its shape rule, its kernel calls, its gradient.
-pub trait Operation: Send + Sync {
+pub trait Operation: std::any::Any + Send + Sync {
     /// The field's name for it, for errors and listings.
     fn name(&self) -> &'static str;
 
@@ -48,6 +48,14 @@ pub trait Operation: Send + Sync {
     /// its own, unless it was asked to lie somewhere; `record` copies it there.
     fn view(&self) -> bool {
         false
+    }
+
+    /// This operation and `before`, which makes its first input, as one, where a kernel does both at once. Inputs are those of
+    /// `before`, then the others of this one; outputs are this one's. Lowering asks for it where nothing else needs that first
+    /// input.
+    fn fused(&self, before: &dyn Operation) -> Option<Arc<dyn Operation>> {
+        let _ = before;
+        None
     }
 
     /// Pushes the kernels that compute `outputs` from `inputs`.

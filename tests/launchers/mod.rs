@@ -9,7 +9,7 @@ use contraleak::kernels::conv::depthwise::{
     depthwise_conv2d_grad_weight,
 };
 use contraleak::kernels::conv::{
-    Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads,
+    Conv2d, ConvNorm, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads, conv2d_norm,
 };
 use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
@@ -241,6 +241,20 @@ fn convolutions(r: &mut Recording) {
         let (x, y) = (tensor(r, conv.input), tensor(r, conv.output));
         let w = Weights::new(conv.weight(), bytes(r, conv.weight().bytes()));
         conv2d(r, &conv, x, w, y);
+        let vector = matrix(r, 1, conv.output.c);
+        for (residual, activation) in [(None, None), (None, Some(Unary::Relu)), (Some(y), Some(Unary::Relu))]
+        {
+            let norm = ConvNorm {
+                gamma: vector,
+                beta: vector,
+                running_mean: vector,
+                running_variance: vector,
+                residual,
+                activation,
+            };
+            let z = tensor(r, conv.output);
+            conv2d_norm(r, &conv, x, w, &norm, z);
+        }
         conv2d_grad_input(r, &conv, y, w, x);
         conv2d_grad_weight(r, &conv, x, y, w);
         conv2d_grads(r, &conv, (x, w), y, (x, w));

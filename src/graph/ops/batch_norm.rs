@@ -1,10 +1,13 @@
 //! Batch norm with the residual sum and the activation that follow it, in training and in evaluation.
 
+use super::conv2d::{Conv2d, Conv2dNorm};
 use crate::gpu::Recording;
 use crate::graph::{Form, Graph, Node, Operand, Operation, Value};
 use crate::kernels::elementwise::Unary;
 use crate::kernels::{Shape, norm};
 use crate::{Error, Result};
+use std::any::Any;
+use std::sync::Arc;
 
 /// `y = f(bn(x) + residual)` with the batch's statistics, which also move the running ones.
 /// Inputs x, γ, β, running mean, running variance, and optionally the residual. Outputs y, mean, 1/√(σ² + ε), the last
@@ -83,6 +86,10 @@ impl Operation for BatchNormEval {
     }
     fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
         Ok(vec![Form::Tensor(check(self.name(), inputs)?)])
+    }
+    fn fused(&self, before: &dyn Operation) -> Option<Arc<dyn Operation>> {
+        let conv = (before as &dyn Any).downcast_ref::<Conv2d>()?;
+        Some(Arc::new(Conv2dNorm { conv: *conv, activation: self.activation }))
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         norm::batch_norm_eval(

@@ -2,6 +2,7 @@
 
 use crate::gpu::Recording;
 use crate::graph::{Form, Graph, Node, Operand, Operation, Value};
+use crate::kernels::elementwise::Unary;
 use crate::kernels::{Shape, conv};
 use crate::{Error, Result};
 
@@ -52,6 +53,36 @@ impl Operation for Conv2d {
         let dx = if wanted[0] { Some(graph.apply1(GradInput(conv), &[dy, w])?) } else { None };
         let dw = if wanted[1] { Some(graph.apply1(GradWeight(conv), &[x, dy])?) } else { None };
         Ok(vec![dx, dw])
+    }
+}
+
+/// [`Conv2d`] and the [`BatchNormEval`](super::BatchNormEval) behind it: inputs x, w, γ, β, running mean, running variance, and optionally the
+/// residual. Lowering makes it where nobody needs what lies between, so nobody asks for its gradient.
+pub(super) struct Conv2dNorm {
+    pub conv: Conv2d,
+    pub activation: Option<Unary>,
+}
+
+impl Operation for Conv2dNorm {
+    fn name(&self) -> &'static str {
+        "conv2d_norm"
+    }
+    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
+        self.conv.forms(&inputs[..inputs.len().min(2)])
+    }
+    fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let x = inputs[0].tensor();
+        let conv = geometry(&self.conv, x.shape, &inputs[1].form)?;
+        let norm = conv::ConvNorm {
+            gamma: inputs[2].tensor(),
+            beta: inputs[3].tensor(),
+            running_mean: inputs[4].tensor(),
+            running_variance: inputs[5].tensor(),
+            residual: inputs.get(6).map(Operand::tensor),
+            activation: self.activation,
+        };
+        conv::conv2d_norm(recording, &conv, x, inputs[1].weights(self.name())?, &norm, outputs[0].tensor());
+        Ok(())
     }
 }
 

@@ -137,12 +137,37 @@ impl Weights {
 
 /// `y = x ⋆ w`.
 pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+    conv2d_with(recording, conv, x, w, &Epilogue::default(), y);
+}
+
+/// `y = f(bn(x ⋆ w) + residual)` with the running statistics of a batch norm: one pass over y less than [`conv2d`] and
+/// [`batch_norm_eval`](super::norm::batch_norm_eval) after one another.
+pub fn conv2d_norm(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    x: Tensor,
+    w: Weights,
+    norm: &ConvNorm,
+    y: Tensor,
+) {
+    let epilogue = Epilogue::fold(recording, norm);
+    conv2d_with(recording, conv, x, w, &epilogue, y);
+}
+
+fn conv2d_with(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    x: Tensor,
+    w: Weights,
+    epilogue: &Epilogue,
+    y: Tensor,
+) {
     if winograd::applies(recording.facts(), conv) {
-        winograd::conv2d(recording, conv, x, w, y);
+        winograd::conv2d(recording, conv, x, w, epilogue, y);
     } else if recording.facts().texture_kernels() {
-        software::conv2d(recording, conv, x, w, y);
+        software::conv2d(recording, conv, x, w, epilogue, y);
     } else {
-        tiled::conv2d(recording, conv, x, w, y);
+        tiled::conv2d(recording, conv, x, w, epilogue, y);
     }
 }
 
@@ -185,6 +210,9 @@ pub fn conv2d_grads(
 }
 
 pub mod depthwise;
+mod epilogue;
+pub use epilogue::ConvNorm;
+use epilogue::Epilogue;
 mod software;
 mod tiled;
 mod winograd;

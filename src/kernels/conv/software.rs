@@ -2,6 +2,7 @@
 //! 32 x 32 tiles, operands read through textures because a texture load is the cheapest load there is
 //! (one call without branches for eight lanes of four floats).
 
+use super::epilogue::Epilogue;
 use super::{Conv2d, WeightShape, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
@@ -23,6 +24,7 @@ struct Geometry {
     mul: i32,
     off: [i32; 2],
     dir: i32,
+    kernel: usize,
     taps: [usize; 2],
     tap0: usize,
     tap_step: [usize; 2],
@@ -31,7 +33,14 @@ struct Geometry {
 }
 
 /// Forward: see `super::conv2d`.
-pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+pub fn conv2d(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    x: Tensor,
+    w: Weights,
+    epilogue: &Epilogue,
+    y: Tensor,
+) {
     let source = recording.as_texture("conv2d x", x.slice);
     let weights = recording.as_texture("conv2d w", w.slice);
     let off = -(conv.padding as i32);
@@ -41,13 +50,15 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
         mul: conv.stride as i32,
         off: [off, off],
         dir: 1,
+        kernel: conv.kernel,
         taps: [conv.kernel, conv.kernel],
         tap0: 0,
         tap_step: [conv.kernel, 1],
         out_step: 1,
         out_first: [0, 0],
     };
-    implicit_gemm(recording, &geometry, conv.taps(), (source, conv.input), weights, y, conv.flops());
+    let source = (source, conv.input);
+    implicit_gemm(recording, &geometry, source, weights, epilogue, y, conv.flops());
 }
 
 /// Gradient to the input: with stride s, the pixels of one class (row mod s, column mod s) see the same taps,
@@ -77,6 +88,7 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
             mul: 1,
             off: [off_a, off_b],
             dir: -1,
+            kernel: conv.kernel,
             taps: [taps_a, taps_b],
             tap0: tap_a * conv.kernel + tap_b,
             tap_step: [s * conv.kernel, s],
@@ -85,16 +97,17 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
         };
         let rows = (conv.input.n * lines * columns) as u64;
         let flops = 2 * rows * (taps_a * taps_b * conv.output.c * conv.input.c) as u64;
-        implicit_gemm(recording, &geometry, conv.taps(), (source, conv.output), weights, dx, flops);
+        let source = (source, conv.output);
+        implicit_gemm(recording, &geometry, source, weights, &Epilogue::default(), dx, flops);
     }
 }
 
 fn implicit_gemm(
     recording: &mut Recording,
     g: &Geometry,
-    taps: usize,
     (source, source_shape): (TextureId, Shape),
     weights: TextureId,
+    epilogue: &Epilogue,
     out: Tensor,
     flops: u64,
 ) {
@@ -104,7 +117,7 @@ fn implicit_gemm(
         true => (rows.div_ceil(NARROW_ROWS), 1),
         false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(8)),
     };
-    let k = taps * source_shape.c4() * 4;
+    let k = g.kernel * g.kernel * source_shape.c4() * 4;
     let weight_bytes = (out.shape.c4() * k * 16) as u64;
     // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
     // outermost read the activations once, which pays only while all panels fit.
@@ -114,10 +127,12 @@ fn implicit_gemm(
         .with("WIDE", wide((rows + NARROW_ROWS).max(row_tiles * panels)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
+    let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
+    let defines = epilogue.bind(defines, &mut bindings);
     recording.dispatch(Dispatch {
         shader: if narrow { "conv/implicit_gemm_narrow" } else { "conv/implicit_gemm" },
         defines: if narrow { defines.with("COLUMNS4", out.shape.c4()) } else { defines },
-        bindings: vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)],
+        bindings,
         immediates: vec![
             u(rows),
             u(g.rows_image),
@@ -148,7 +163,7 @@ fn implicit_gemm(
         ],
         grid: recording.grid((row_tiles * panels) as u64),
         flops,
-        bytes: source_shape.bytes() + weight_bytes + (rows * out.shape.c4() * 16) as u64,
+        bytes: source_shape.bytes() + weight_bytes + (rows * out.shape.c4() * 16) as u64 + epilogue.bytes(),
     });
 }
 

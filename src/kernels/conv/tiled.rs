@@ -1,5 +1,6 @@
 //! Workgroup-memory tiles for GPUs and for adapters without a fixed subgroup size.
 
+use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::tile::{Operand, Tile};
@@ -11,19 +12,28 @@ const GRAD_WEIGHT_GROUPS: usize = 1024;
 const GRAD_WEIGHT_PARTS: usize = 256;
 const GRAD_WEIGHT_PIXELS: usize = 256;
 
-pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+pub fn conv2d(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    x: Tensor,
+    w: Weights,
+    epilogue: &Epilogue,
+    y: Tensor,
+) {
     let rows = conv.output.n * conv.output.pixels();
     let tile = Tile::choose(recording.facts(), rows, conv.output.c, 1);
     let column_tiles = tile.column_tiles(conv.output.c);
+    let mut bindings = vec![Binding::Read(x.slice), Binding::Read(w.slice), Binding::Write(y.slice)];
+    let defines = epilogue.bind(tile.defines(Operand::AlongK, Operand::Across), &mut bindings);
     recording.dispatch(Dispatch {
         shader: "conv/conv2d",
-        defines: tile.defines(Operand::AlongK, Operand::Across),
-        bindings: vec![Binding::Read(x.slice), Binding::Read(w.slice), Binding::Write(y.slice)],
+        defines,
+        bindings,
         immediates: [&[rows as u32, conv.weight().k() as u32][..], &geometry(conv), &[column_tiles as u32]]
             .concat(),
         grid: recording.grid(tile.row_tiles(rows) * column_tiles),
         flops: conv.flops(),
-        bytes: bytes(conv),
+        bytes: bytes(conv) + epilogue.bytes(),
     });
 }
 

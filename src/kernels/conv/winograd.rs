@@ -5,6 +5,7 @@
 //! A few images at a time go through transform, products and transform back, so that what lies between stays in
 //! the second-level cache. How many follows from the shape alone.
 
+use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TextureId};
@@ -109,7 +110,14 @@ impl Staged {
 }
 
 /// Forward: see `super::conv2d`.
-pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y: Tensor) {
+pub fn conv2d(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    x: Tensor,
+    w: Weights,
+    epilogue: &Epilogue,
+    y: Tensor,
+) {
     let (c4, o4) = (x.shape.c4(), y.shape.c4());
     let u = transform_weights(recording, w);
     let source = recording.as_texture("conv2d x", x.slice);
@@ -125,14 +133,17 @@ pub fn conv2d(recording: &mut Recording, conv: &Conv2d, x: Tensor, w: Weights, y
         let mut immediates = chunk.tiling().to_vec();
         let first = chunk.first * o4 * y.shape.pixels();
         immediates.extend([o4, y.shape.h, y.shape.w, first].map(|v| v as u32));
+        let mut bindings = vec![Binding::Texture(m.texture), Binding::Write(y.slice)];
+        let defines = epilogue.bind(Defines::new(), &mut bindings);
         recording.dispatch(Dispatch {
             shader: "winograd/output",
-            defines: Defines::new(),
-            bindings: vec![Binding::Texture(m.texture), Binding::Write(y.slice)],
+            defines,
+            bindings,
             immediates,
             grid: [o4 as u32, chunk.blocks() as u32, 1],
             flops: 0,
-            bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64,
+            bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64
+                + epilogue.bytes() * chunk.images as u64 / y.shape.n as u64,
         });
     }
 }

@@ -7,7 +7,10 @@ use crate::kernels::conv::depthwise::{
     DepthwiseShape, DepthwiseWeights, depthwise_conv2d, depthwise_conv2d_grad_input,
     depthwise_conv2d_grad_weight,
 };
-use crate::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads};
+use crate::kernels::conv::{
+    Conv2d, ConvNorm, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads, conv2d_norm,
+};
+use crate::kernels::elementwise::Unary;
 use crate::kernels::matmul::{Layout, matmul};
 use crate::kernels::{Shape, Tensor};
 
@@ -84,6 +87,24 @@ fn forward(layer: Layer, batch: usize) -> Case {
         let conv = layer.conv(batch)?;
         let (x, w, y) = operands(space, &conv)?;
         conv2d(&mut space.recording, &conv, x, w, y);
+        Ok(())
+    })
+}
+
+fn forward_norm(layer: Layer, batch: usize) -> Case {
+    Case::new("conv2d_norm", layer.text(batch), move |space| {
+        let conv = layer.conv(batch)?;
+        let (x, w, y) = operands(space, &conv)?;
+        let vector = Shape::matrix(1, conv.output.c);
+        let norm = ConvNorm {
+            gamma: space.tensor("gamma", vector)?,
+            beta: space.tensor("beta", vector)?,
+            running_mean: space.tensor("mean", vector)?,
+            running_variance: space.tensor("variance", vector)?,
+            residual: Some(space.tensor("residual", conv.output)?),
+            activation: Some(Unary::Relu),
+        };
+        conv2d_norm(&mut space.recording, &conv, x, w, &norm, y);
         Ok(())
     })
 }
@@ -170,6 +191,7 @@ pub fn convolutions_for_roofline(scale: &Scale) -> Vec<Case> {
 pub(super) fn cases(scale: &Scale) -> Vec<Case> {
     let batch = scale.batch;
     let mut cases: Vec<Case> = DENSE.iter().map(|&layer| forward(layer, batch)).collect();
+    cases.extend(DENSE.iter().map(|&layer| forward_norm(layer, batch)));
     cases.extend(DENSE.iter().map(|&layer| grad_input(layer, batch)));
     cases.extend(DENSE.iter().map(|&layer| grad_weight(layer, batch)));
     cases.extend(DENSE.iter().map(|&layer| grads(layer, batch)));
