@@ -16,6 +16,8 @@ const TILE: usize = 32;
 const NARROW_ROWS: usize = 64;
 /// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
 const CACHE_BYTES: u64 = 1 << 20;
+/// Of the parts of a weight gradient: what every adapter can bind.
+const PARTS_BYTES: u64 = 128 << 20;
 
 /// One call of `conv/implicit_gemm`: the geometry of rows, taps and output pixels.
 struct Geometry {
@@ -181,8 +183,9 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     };
     let per_image = (i.bytes() + o.bytes()) / images as u64;
     let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
-    // No more parts than make their sum cheap beside the products.
-    let images_part = images_part.max(images.div_ceil(64));
+    // No more parts than make their sum cheap beside the products, and than one binding holds.
+    let most = ((PARTS_BYTES / dw.shape.bytes().max(1)) as usize).clamp(1, 64);
+    let images_part = images_part.max(images.div_ceil(most));
     let parts = images.div_ceil(images_part);
     let source = recording.as_texture("conv2d x", x.slice);
     let upstream = recording.as_texture("conv2d dy", dy.slice);
