@@ -1,7 +1,8 @@
 //! `cargo bench --bench step`: what `contraleak bench step --profile` does, for ResNet-18 with the CIFAR stem.
 
 use contraleak::experiment::bench::{StepOptions, step};
-use contraleak::gpu::{Gpu, GpuOptions};
+use contraleak::gpu::GpuOptions;
+use contraleak::kernels::tune;
 use contraleak::nn::{Architecture, Stem};
 use contraleak::train::EncoderConfig;
 
@@ -10,7 +11,7 @@ fn main() -> contraleak::Result<()> {
     let timing = std::env::args().any(|argument| argument == "--bench");
     let (width, size, batch, steps) = if timing { (64, 32, 32, 5) } else { (8, 16, 4, 1) };
     let encoder = EncoderConfig { arch: Architecture::Resnet18, stem: Stem::Cifar, width, size };
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = tune::open(&GpuOptions::default())?;
     print!("{}", step(&gpu, &StepOptions { encoder, batch, warm_up: 2, steps, profile: timing })?);
     Ok(())
 }

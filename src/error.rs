@@ -19,6 +19,9 @@ pub enum Error {
     /// No adapter, a limit exceeded, a device lost.
     #[error("{0}")]
     Gpu(String),
+    /// More than the adapter takes in one piece; the advice says what would fit.
+    #[error("{problem}; {advice}")]
+    Limit { problem: String, advice: String },
     /// Shapes or settings that do not fit together.
     #[error("{0}")]
     Shape(String),

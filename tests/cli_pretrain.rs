@@ -41,6 +41,22 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// 600 views of 256 KiB after the first layer; a software adapter binds 128 MiB.
+#[test]
+fn a_batch_over_the_adapters_limit_is_refused_with_the_largest_that_fits() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let faces = "synthetic-faces:count=600,size=32";
+    let arguments = ["pretrain", "--method", "simclr", "--data", faces, "--width", "64", "--stem", "cifar"];
+    let more = ["--batch", "600", "--epochs", "1", "--out", path(&out)];
+    let (_, stderr) = ends_with(1, &[&arguments[..], &more].concat());
+    says(&stderr, &["batch 600: conv1, ", "157286400 bytes", "at most 134217728 bytes"]);
+    let (_, named) = stderr.trim_end().rsplit_once("; the largest batch that fits is ").expect(&stderr);
+    let named: usize = named.parse().unwrap_or_else(|_| panic!("{stderr}"));
+    assert!((256..=512).contains(&named), "{stderr}");
+    assert!(!out.exists(), "nothing is left of a refused run");
+}
+
 /// Images `range` of the faces.
 fn part(range: &str) -> String {
     format!("{FACES},take={range}")

@@ -5,7 +5,8 @@ use common::gpu::gpu;
 use common::training::{encoder_config, faces, recipe};
 use contraleak::Error;
 use contraleak::augment::Recipe;
-use contraleak::train::{Encoder, Views};
+use contraleak::nn::Stem;
+use contraleak::train::{Encoder, EncoderConfig, Views};
 
 const IMAGES: usize = 10;
 
@@ -62,6 +63,26 @@ fn views_depend_on_the_seed_alone() {
     let (two, five, dim) = (features(2, 1), features(5, 1), encoder.feature_dim());
     assert_eq!(two[..2 * dim], five[..2 * dim]);
     assert_eq!(two[2 * dim..], five[5 * dim..7 * dim]);
+}
+
+/// 70 views of 2 MiB after the first layer are over the 128 MiB that a software adapter binds: they go in several passes.
+#[test]
+fn views_of_one_image_beyond_a_binding_are_encoded_in_turns() {
+    let set = faces(2, 1);
+    let config = EncoderConfig { stem: Stem::Cifar, size: 256, ..encoder_config() };
+    assert_eq!(config.width, 8, "the sizes here count on it");
+    let encoder = Encoder::untrained(gpu(), config, 3).unwrap();
+    let features = |indices: &[usize], count| {
+        let views = Views { recipe: recipe().sized(256), count, seed: 1 };
+        encoder.features(gpu(), &set, indices, &views, |_| false).unwrap()
+    };
+    let (many, few, dim) = (features(&[0, 1], 70), features(&[1], 3), encoder.feature_dim());
+    assert_eq!(many.len(), 2 * 70 * dim);
+    assert!(gpu().facts().max_binding_bytes < 70 * (2 << 20), "these tests need an adapter with that limit");
+    assert_eq!(few, many[70 * dim..73 * dim]);
+    let rows: std::collections::BTreeSet<Vec<u32>> =
+        many.chunks(dim).map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
+    assert_eq!(rows.len(), 140, "every view is another one");
 }
 
 #[test]

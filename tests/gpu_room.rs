@@ -6,7 +6,7 @@ mod common;
 use assert_cmd::cargo::cargo_bin_cmd;
 use common::gpu::{Draw, gpu};
 use contraleak::gpu::shader::Defines;
-use contraleak::gpu::{Binding, Buffer, Dispatch, Facts, Program, Recording, Slice};
+use contraleak::gpu::{Allocator, Binding, Buffer, Dispatch, Facts, Program, Recording, Slice};
 use contraleak::kernels::similarity::{Similarity, pairwise_features};
 use contraleak::kernels::{Shape, Tensor, elementwise};
 
@@ -149,6 +149,32 @@ fn what_is_too_large_is_refused_by_name_before_anything_is_made() {
     recording.dispatch(impossible(Vec::new(), grid));
     assert_says(&refused(&recording), &["none/such", "[10, 11, 1]", "10 in each dimension"]);
     assert_eq!(recording.grid(u64::MAX), [10, u32::MAX, 1]);
+}
+
+/// What is only planned has sizes and no memory: the plan is the same, and nothing runs.
+#[test]
+fn a_plan_needs_no_device_and_a_planned_buffer_never_runs() {
+    let facts = gpu().facts();
+    let record = |allocator: Allocator| {
+        let buffers = ["x", "y"].map(|label| allocator.buffer_with(label, &[1.0_f32; LENGTH]).expect("fits"));
+        let mut recording = Recording::new(facts);
+        let [x, y] = [&buffers[0], &buffers[1]].map(|buffer| row(recording.persistent(buffer), LENGTH));
+        assert_eq!(recording.persistent(&buffers[0].clone()), x.slice, "a clone is the same buffer");
+        let between = Tensor::transient(&mut recording, "between", x.shape);
+        elementwise::scale(&mut recording, x, 2.0, between);
+        elementwise::scale(&mut recording, between, 2.0, y);
+        (recording, buffers)
+    };
+    let (planned, buffers) = record(Allocator::Plan(facts));
+    let (real, _) = record(gpu().into());
+    let (plan, expected) = (planned.plan().expect("fits"), real.plan().expect("fits"));
+    assert_eq!((plan.transient_bytes, plan.persistent_bytes), (LENGTH as u64 * 4, LENGTH as u64 * 8));
+    assert_eq!(format!("{plan:?}"), format!("{expected:?}"));
+    assert_says(&refused(&planned), &["x: ", "no memory"]);
+    let error = gpu().write(&buffers[1], 0, &[1.0_f32]).expect_err("nowhere to write");
+    assert_says(&error.to_string(), &["y: ", "no memory"]);
+    assert!(gpu().read::<f32>(&buffers[1], 0, 1).is_err());
+    gpu().check().expect("nothing of this reached the device");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-// C = A·B, A·Bᵀ (B_ALONG_K) or Aᵀ·B (A_ALONG_ROWS), row-major with rows padded to whole texels, `batch` times.
+// C = A·B, A·Bᵀ (B_ALONG_K) or Aᵀ·B (A_ALONG_ROWS), row-major with rows padded to whole texels, `batch` times. Long sums
+// come in parts of `part_k` terms, a multiple of 16: the results of part 0 of the whole batch, then those of part 1, …
 // bindings 0: A [vec4], 1: B [vec4], 2: C [vec4]. Grid: one workgroup for each BM x BN tile of C, column tiles first,
-// then row tiles, then batch. Roofline: 2·M·N·K flop; A is read N / BN times and B M / BM times, mostly from cache.
+// then row tiles, then batch, then parts. Roofline: 2·M·N·K flop; A is read N / BN times and B M / BM times, mostly from cache.
 // Rows and k outside a matrix are staged as zeros, so padding columns of C get exact zeros.
 #import gemm/tile
 
-struct Params { m: u32, n: u32, k: u32, row_tiles: u32, column_tiles: u32, tiles: u32 }
+struct Params { m: u32, n: u32, k: u32, part_k: u32, batch: u32, row_tiles: u32, column_tiles: u32, tiles: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
@@ -28,11 +29,15 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     if tile >= params.tiles { return; }
     let column0 = tile % params.column_tiles * ${BN}u;
     let row0 = tile / params.column_tiles % params.row_tiles * ${BM}u;
-    let matrix = tile / params.column_tiles / params.row_tiles;
+    // Results lie by parts and matrices, operands by matrices alone.
+    let result = tile / params.column_tiles / params.row_tiles;
+    let matrix = result % params.batch;
+    let first_k = result / params.batch * params.part_k;
+    let end_k = min(first_k + params.part_k, params.k);
     let n4 = (params.n + 3u) / 4u;
     let k4 = (params.k + 3u) / 4u;
     let m4 = (params.m + 3u) / 4u;
-    for (var k = 0u; ; k += ${BK}u) {
+    for (var k = first_k; ; k += ${BK}u) {
         // The next tiles travel to registers while the last ones are multiplied.
 #for u in 0..UNITS_A
 #if A_ALONG_ROWS
@@ -54,7 +59,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 #endif
         var next_b_${u} = vec4<f32>(0.0);
 #end
-        if k < params.k {
+        if k < end_k {
 #for u in 0..UNITS_A
 #if A_ALONG_ROWS
             next_a_${u} = fetch_a(matrix * params.k, k + a_k_${u}, params.k, row0 / 4u + a_row_${u}, m4);
@@ -70,11 +75,11 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 #endif
 #end
         }
-        if k > 0u {
+        if k > first_k {
             multiply_tiles(local % ${ROW_THREADS}u, local / ${ROW_THREADS}u);
             workgroupBarrier();
         }
-        if k >= params.k { break; }
+        if k >= end_k { break; }
 #for u in 0..UNITS_A
         tile_a[a_k_${u} * ${A_STRIDE}u + a_row_${u}] = next_a_${u};
 #end
@@ -94,7 +99,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     if row_${i} < params.m {
 #for j in 0..COLUMNS4
         if column4 + ${j * COLUMN_THREADS}u < n4 {
-            c[(matrix * params.m + row_${i}) * n4 + column4 + ${j * COLUMN_THREADS}u] = acc_${i}_${j};
+            c[(result * params.m + row_${i}) * n4 + column4 + ${j * COLUMN_THREADS}u] = acc_${i}_${j};
         }
 #end
     }

@@ -9,7 +9,6 @@ use super::{Global, interrupt, output};
 use crate::attack::blind::BlindSettings;
 use crate::attack::encodermi::{Settings, Variant, similarity_named};
 use crate::experiment::audit::{AuditOptions, Auditor, ShadowTraining, audit};
-use crate::gpu::Gpu;
 use crate::nn::Architecture;
 use crate::{Error, Result};
 
@@ -100,7 +99,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     let options = options(args)?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let mut screen = Screen::new("audit");
     let mut finding = audit(&gpu, &options, &mut screen)?;
     screen.finish();

@@ -10,7 +10,6 @@ use crate::Result;
 use crate::experiment::bench::{
     self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions,
 };
-use crate::gpu::Gpu;
 use crate::nn::{Architecture, Stem};
 use crate::train::EncoderConfig;
 
@@ -178,7 +177,7 @@ struct KernelsArgs {
 struct DispatchArgs {}
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let spinner = progress::spinner("measuring");
     match &args.command {
         BenchCommand::Step(args) => {

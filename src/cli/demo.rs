@@ -6,7 +6,6 @@ use super::progress::Screen;
 use super::{Global, interrupt, output};
 use crate::Result;
 use crate::experiment::demo;
-use crate::gpu::Gpu;
 
 /// Train an encoder on drawn faces, attack it, and write a report: everything once, in a few minutes
 #[derive(clap::Args, Debug)]
@@ -27,7 +26,7 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let mut screen = Screen::new("demo");
     let finding = demo::run(&gpu, &args.out, args.seed, &mut screen)?;
     screen.finish();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Global, output};
 use crate::Result;
-use crate::gpu::{AdapterDescription, Facts, Gpu, list_adapters};
+use crate::gpu::{AdapterDescription, Facts, KernelClass, RateSource, TileRates, list_adapters};
 use crate::kernels::variants::{Variant, variants};
 
 /// Show every adapter, which one is used and why, its limits, and the kernel variants chosen for it
@@ -40,7 +40,7 @@ struct Used {
 
 pub fn run(_: &Args, global: &Global) -> Result<()> {
     let adapters = list_adapters();
-    let gpu = match Gpu::open(&global.gpu_options()) {
+    let gpu = match global.open_gpu() {
         Ok(gpu) => gpu,
         Err(error) => {
             if !global.json {
@@ -91,9 +91,35 @@ fn used_text(used: &Used) -> String {
         ("  groups a dimension", facts.max_groups.to_string()),
         ("  offset alignment", output::bytes(facts.offset_alignment)),
     ]);
+    if facts.class != KernelClass::Software {
+        text.push_str(&tiles_text(&facts.tile_rates));
+    }
     for Variant { family, variant, reason } in &used.variants {
         text.push_str(&format!("kernels {family}: {variant} ({reason})\n"));
     }
+    text
+}
+
+/// Which rates choose the tiles of matrix products, and what was measured.
+fn tiles_text(rates: &TileRates) -> String {
+    let source = match rates.source {
+        RateSource::Fixed => "by the fixed table",
+        RateSource::Measured => "by rates measured now",
+        RateSource::Cache => "by measured rates from the cache",
+    };
+    let lines: Vec<(String, String)> = rates
+        .tiles
+        .iter()
+        .map(|tile| {
+            let gflops = 2.0 * f64::from(tile.rows) * f64::from(tile.columns) / tile.full_ns;
+            let text = format!("{gflops:.0} GFLOP/s, filled by {:.0} workgroups", tile.slots());
+            (format!("  {} x {}", tile.rows, tile.columns), text)
+        })
+        .collect();
+    let mut text = format!("tiles of matrix products: {source}\n");
+    text.push_str(&output::aligned(
+        &lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>(),
+    ));
     text
 }
 

@@ -10,7 +10,6 @@ use super::{Global, interrupt, output, progress};
 use crate::augment::Recipe;
 use crate::experiment::load::{Answer, load_file, open_for};
 use crate::files::write_parts_atomic;
-use crate::gpu::Gpu;
 use crate::nn::EncoderFile;
 use crate::train::Views;
 use crate::{Error, Result};
@@ -68,7 +67,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let file = EncoderFile::read(&args.encoder)?;
     let images = open_for(&args.data, &file, &hints)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let side = images.width().max(images.height());
     let loaded = load_file(&gpu, file, "encoder", side, &hints, Answer::Features)?;
     let size = loaded.encoder.config().size;

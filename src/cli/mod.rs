@@ -26,7 +26,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use crate::gpu::GpuOptions;
+use crate::gpu::{Gpu, GpuOptions};
+use crate::kernels::tune;
 use crate::{Error, Result};
 
 #[derive(Parser)]
@@ -60,12 +61,24 @@ pub struct Global {
     /// Direct convolutions alone: half the rounding, more time (no change where Winograd's are not used)
     #[arg(long, global = true)]
     pub exact_conv: bool,
+    /// On GPUs, tiles of matrix products by a fixed table: nothing is timed, no cache is read or written. Results have the
+    /// same bits with and without, unless the driver's compiler reorders sums
+    #[arg(long, global = true)]
+    pub deterministic: bool,
 }
 
 impl Global {
-    /// How commands open the adapter.
-    fn gpu_options(&self) -> GpuOptions {
-        GpuOptions { exact_conv: self.exact_conv, ..GpuOptions::default() }
+    /// The adapter as every command uses it.
+    ///
+    /// # Errors
+    /// See [`Gpu::open`].
+    fn open_gpu(&self) -> Result<Gpu> {
+        let options = GpuOptions {
+            exact_conv: self.exact_conv,
+            deterministic: self.deterministic,
+            ..GpuOptions::default()
+        };
+        tune::open(&options)
     }
 }
 

@@ -176,7 +176,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             (configuration(args, data, &set)?, set, out.clone())
         }
     };
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let total = config.training.total_steps(set.len());
     let mut watch = Watch(progress::bar(total, "training", "steps"));
     let views = config.training.settings().batch * config.training.views();

@@ -13,7 +13,6 @@ use crate::experiment::features::Label;
 use crate::experiment::load::load_encoder;
 use crate::experiment::probe::{ProbeJob, write_classifier};
 use crate::experiment::report::{decimal, interval_text};
-use crate::gpu::Gpu;
 use crate::{Error, Result};
 
 /// Train a probe on an encoder's frozen features; write the encoder with its linear head as a classifier
@@ -99,7 +98,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         LabelName::Attribute => Label::Attribute,
     };
     let (names, _) = label.of_both(&train, &test)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let loaded = load_encoder(&gpu, &args.encoder, "encoder", train.width.max(train.height), &hints)?;
     let job =
         ProbeJob { encoder: &loaded, train: &train, test: &test, label, kind, settings, seed: args.seed };

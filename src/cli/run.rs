@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::progress::Screen;
 use super::{Global, interrupt, output};
 use crate::experiment::leaks::{self, LeaksConfig, LeaksResults, PRESETS, Scale, Summary, preset};
-use crate::gpu::Gpu;
 use crate::metrics::Trials;
 use crate::{Error, Result};
 
@@ -77,7 +76,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::install()?;
     let config = configuration(args)?;
     config.check()?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let mut screen = Screen::new("experiment");
     let results = leaks::run(&gpu, &config, &args.out, &mut screen)?;
     screen.finish();

@@ -3,6 +3,7 @@
 use super::pipeline::PipelineCache;
 use super::recording::Facts;
 use super::shared_memory;
+use super::tune::TileRates;
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Direct convolutions everywhere, never Winograd's, which is faster and rounds about twice as much.
     pub exact_conv: bool,
+    /// Tiles by the fixed table alone: nothing is measured, no cache is read or written.
+    pub deterministic: bool,
 }
 
 /// What `contraleak device` says of one adapter.
@@ -116,6 +119,7 @@ impl Gpu {
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
+            tile_rates: TileRates::default(),
         };
         Ok(Gpu {
             pipelines: PipelineCache::new(options.checked),
@@ -132,6 +136,11 @@ impl Gpu {
     /// What kernels may know of this adapter.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Takes measured rates in place of the fixed ones, for recordings that are made from now on.
+    pub fn set_tile_rates(&mut self, rates: TileRates) {
+        self.facts.tile_rates = rates;
     }
 
     /// Name, driver, class and limits of the adapter in use.

@@ -1,13 +1,17 @@
 //! Persistent buffers: parameters, optimizer state, images, results.
 
 use super::adapter::Gpu;
+use super::plan::too_large;
+use super::recording::Facts;
 use crate::{Error, Result};
 use std::sync::Arc;
 
 /// A persistent GPU buffer. Clones share the same memory.
 #[derive(Clone)]
 pub struct Buffer {
-    pub(super) inner: wgpu::Buffer,
+    /// Nothing for a buffer that is only planned.
+    inner: Option<wgpu::Buffer>,
+    /// Its address tells buffers apart.
     label: Arc<str>,
     bytes: u64,
 }
@@ -19,6 +23,61 @@ impl Buffer {
     }
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    pub(super) fn is(&self, other: &Buffer) -> bool {
+        Arc::ptr_eq(&self.label, &other.label)
+    }
+
+    /// # Errors
+    /// Names a buffer that is only planned.
+    pub(super) fn device(&self) -> Result<&wgpu::Buffer> {
+        self.inner
+            .as_ref()
+            .ok_or_else(|| Error::gpu(format!("{}: was planned and has no memory on a device", self.label)))
+    }
+}
+
+/// Where buffers are made: on a device, or nowhere, for recordings that are planned and never run.
+#[derive(Clone, Copy)]
+pub enum Allocator<'a> {
+    Device(&'a Gpu),
+    /// For an adapter of which only this is known.
+    Plan(&'a Facts),
+}
+
+impl<'a> From<&'a Gpu> for Allocator<'a> {
+    fn from(gpu: &'a Gpu) -> Allocator<'a> {
+        Allocator::Device(gpu)
+    }
+}
+
+impl<'a> Allocator<'a> {
+    pub fn facts(self) -> &'a Facts {
+        match self {
+            Allocator::Device(gpu) => gpu.facts(),
+            Allocator::Plan(facts) => facts,
+        }
+    }
+
+    /// See [`Gpu::buffer`].
+    pub fn buffer(self, label: &str, bytes: u64) -> Result<Buffer> {
+        match self {
+            Allocator::Device(gpu) => gpu.buffer(label, bytes),
+            Allocator::Plan(facts) => {
+                let bytes = whole_vectors(bytes);
+                check_size(facts, label, bytes)?;
+                Ok(Buffer { inner: None, label: label.into(), bytes })
+            }
+        }
+    }
+
+    /// See [`Gpu::buffer_with`]; a plan leaves the data out.
+    pub fn buffer_with<T: bytemuck::NoUninit>(self, label: &str, data: &[T]) -> Result<Buffer> {
+        match self {
+            Allocator::Device(gpu) => gpu.buffer_with(label, data),
+            Allocator::Plan(_) => self.buffer(label, size_of_val(data) as u64),
+        }
     }
 }
 
@@ -35,7 +94,12 @@ impl Gpu {
     /// the adapter has no memory left for it.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
         let bytes = whole_vectors(bytes);
-        self.check_size(label, bytes)?;
+        check_size(&self.facts, label, bytes).map_err(|error| match error {
+            Error::Limit { problem, advice } => {
+                Error::Limit { problem: format!("adapter {}: {problem}", self.description().name), advice }
+            }
+            other => other,
+        })?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let inner = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -48,7 +112,7 @@ impl Gpu {
                 "{label}: adapter {} has no memory for {bytes} bytes ({e}); use a smaller batch or model",
                 self.description().name
             ))),
-            None => Ok(Buffer { inner, label: label.into(), bytes }),
+            None => Ok(Buffer { inner: Some(inner), label: label.into(), bytes }),
         }
     }
 
@@ -59,15 +123,11 @@ impl Gpu {
         self.write(&buffer, 0, data)?;
         Ok(buffer)
     }
+}
 
-    fn check_size(&self, label: &str, bytes: u64) -> Result<()> {
-        if bytes > self.facts.max_buffer_bytes {
-            return Err(Error::gpu(format!(
-                "{label}: {bytes} bytes, but this adapter ({}) allows buffers of at most {} bytes; use a smaller batch or model",
-                self.description().name,
-                self.facts.max_buffer_bytes
-            )));
-        }
-        Ok(())
+fn check_size(facts: &Facts, label: &str, bytes: u64) -> Result<()> {
+    match bytes > facts.max_buffer_bytes {
+        true => Err(too_large(label, bytes, facts.max_buffer_bytes, "buffer")),
+        false => Ok(()),
     }
 }

@@ -17,11 +17,13 @@ mod recording;
 pub mod shader;
 mod shared_memory;
 mod transfer;
+mod tune;
 
 pub use adapter::{AdapterDescription, Gpu, GpuOptions, KernelClass, list_adapters};
-pub use memory::Buffer;
+pub use memory::{Allocator, Buffer};
 pub use plan::MemoryPlan;
 pub use profile::{KernelTime, Profile};
 pub use program::{Program, Submission};
 pub use recording::{Binding, BufferId, Dispatch, Facts, Recording, Slice, TEXTURE_WIDTH, TextureId};
 pub use transfer::Pending;
+pub use tune::{RateSource, TileRate, TileRates, TuneCache, TuneKey};

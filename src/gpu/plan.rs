@@ -219,6 +219,16 @@ fn pack(count: usize, mut items: Vec<(usize, u64, (usize, usize))>) -> (Vec<Opti
     (slot_of, sizes)
 }
 
+impl Recording {
+    /// The memory that it needs; nothing is allocated, and no device is needed.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for what is over the limits of its [`Facts`](super::Facts), by its name, size and limit.
+    pub fn plan(&self) -> Result<MemoryPlan> {
+        Ok(assign(self)?.plan)
+    }
+}
+
 fn check_limits(recording: &Recording) -> Result<()> {
     let facts = recording.facts();
     for b in &recording.buffers {
@@ -247,19 +257,25 @@ fn check_limits(recording: &Recording) -> Result<()> {
             }
         }
         if d.grid.iter().any(|&g| g > facts.max_groups) {
-            return Err(Error::gpu(format!(
-                "kernel {}: a grid of {:?} workgroups, but this adapter allows {} in each dimension; use a smaller batch",
-                d.shader, d.grid, facts.max_groups
-            )));
+            return Err(Error::Limit {
+                problem: format!(
+                    "kernel {}: a grid of {:?} workgroups, but this adapter allows {} in each dimension",
+                    d.shader, d.grid, facts.max_groups
+                ),
+                advice: "use a smaller batch".into(),
+            });
         }
     }
     Ok(())
 }
 
-fn too_large(label: &str, bytes: u64, limit: u64, what: &str) -> Error {
-    Error::gpu(format!(
-        "{label}: {bytes} bytes ({:.1} MiB), but this adapter allows a {what} of at most {limit} bytes ({:.1} MiB); use a smaller batch, image or model",
-        bytes as f64 / 1048576.0,
-        limit as f64 / 1048576.0
-    ))
+pub(super) fn too_large(label: &str, bytes: u64, limit: u64, what: &str) -> Error {
+    Error::Limit {
+        problem: format!(
+            "{label}: {bytes} bytes ({:.1} MiB), but this adapter allows a {what} of at most {limit} bytes ({:.1} MiB)",
+            bytes as f64 / 1048576.0,
+            limit as f64 / 1048576.0
+        ),
+        advice: "use a smaller batch, image or model".into(),
+    }
 }

@@ -81,7 +81,7 @@ impl Program {
             let first = i as u32 * QUERIES;
             encoder.resolve_query_set(set, 0..(count - first).min(QUERIES), &resolve, u64::from(first) * 8);
         }
-        encoder.copy_buffer_to_buffer(&resolve, 0, &target.inner, 0, u64::from(count) * 8);
+        encoder.copy_buffer_to_buffer(&resolve, 0, target.device()?, 0, u64::from(count) * 8);
         gpu.queue.submit([encoder.finish()]);
         let ticks: Vec<u64> = gpu.read(&target, 0, count as usize)?;
         let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;

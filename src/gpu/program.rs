@@ -79,7 +79,7 @@ impl Program {
                 )));
             }
             match (&decl.persistent, assignment.buffer_slot[index]) {
-                (Some(buffer), _) => Ok(buffer.inner.clone()),
+                (Some(buffer), _) => buffer.device().cloned(),
                 (None, Some(slot)) => Ok(slots[slot].buffer.clone()),
                 (None, None) => Err(Error::gpu(format!("{}: has no memory", decl.label))),
             }

@@ -4,6 +4,7 @@
 use super::adapter::KernelClass;
 use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
+use super::tune::TileRates;
 
 /// What kernels may know of the adapter they will run on. Tests change fields to force a variant.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -25,6 +26,8 @@ pub struct Facts {
     pub max_invocations: u32,
     pub max_workgroup_bytes: u32,
     pub offset_alignment: u64,
+    /// Measured rates of tiled products, on GPUs.
+    pub tile_rates: TileRates,
 }
 
 impl Facts {
@@ -133,8 +136,7 @@ impl Recording {
 
     /// A persistent buffer as part of this recording.
     pub fn persistent(&mut self, buffer: &Buffer) -> Slice {
-        let known =
-            self.buffers.iter().position(|b| b.persistent.as_ref().is_some_and(|p| p.inner == buffer.inner));
+        let known = self.buffers.iter().position(|b| b.persistent.as_ref().is_some_and(|p| p.is(buffer)));
         let index = known.unwrap_or_else(|| {
             self.buffers.push(BufferDecl {
                 label: buffer.label().to_string(),

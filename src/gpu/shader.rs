@@ -20,6 +20,7 @@
 use super::expression;
 use crate::{Error, Result};
 use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -73,6 +74,25 @@ pub fn entry_shaders() -> Vec<String> {
     }
     names.sort();
     names
+}
+
+/// SHA-256 over the names and texts of all shader files and `more`, hexadecimal.
+pub fn sources_sha256(more: &str) -> String {
+    let mut files = Vec::new();
+    let mut folders = vec![&SHADERS];
+    while let Some(folder) = folders.pop() {
+        folders.extend(folder.dirs());
+        files.extend(folder.files().map(|file| (file.path(), file.contents())));
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for (path, text) in files {
+        hash.update(path.to_string_lossy().as_bytes());
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.update(more);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The WGSL text of `shaders/{name}.wgsl` with everything resolved.

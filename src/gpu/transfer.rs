@@ -24,11 +24,11 @@ impl Gpu {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         check_range("write", buffer, offset, bytes.len() as u64)?;
         if bytes.len().is_multiple_of(4) {
-            self.queue.write_buffer(&buffer.inner, offset, bytes);
+            self.queue.write_buffer(buffer.device()?, offset, bytes);
         } else {
             let mut padded = bytes.to_vec();
             padded.resize(bytes.len().next_multiple_of(4), 0);
-            self.queue.write_buffer(&buffer.inner, offset, &padded);
+            self.queue.write_buffer(buffer.device()?, offset, &padded);
         }
         Ok(())
     }
@@ -43,6 +43,7 @@ impl Gpu {
         if bytes == 0 {
             return Err(Error::gpu(format!("{}: a read of 0 bytes was asked for", buffer.label())));
         }
+        let source = buffer.device()?;
         // A buffer's size is a multiple of 16, so the last word is there whole.
         let whole = bytes.next_multiple_of(4);
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -53,7 +54,7 @@ impl Gpu {
         });
         let mut encoder =
             self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read-back") });
-        encoder.copy_buffer_to_buffer(&buffer.inner, offset, &staging, 0, whole);
+        encoder.copy_buffer_to_buffer(source, offset, &staging, 0, whole);
         let submission = Submission(self.queue.submit([encoder.finish()]));
         let (sender, arrived) = mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {

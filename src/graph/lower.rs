@@ -14,6 +14,8 @@ pub struct Memory {
     pub inputs: BTreeMap<String, Slice>,
     /// Parameters and state by id, and any value that is to be computed in place of its own (gradients, results).
     pub values: BTreeMap<Value, Slice>,
+    /// What parameters are called: results of their operations are named after them in messages.
+    pub names: BTreeMap<Value, String>,
 }
 
 impl Memory {
@@ -76,11 +78,14 @@ impl Graph {
                 operands.insert(*output, viewed);
                 continue;
             }
+            let layer = node.inputs.iter().find_map(|input| memory.names.get(input));
+            let label = layer.map_or(name.to_string(), |layer| format!("{layer}, {name}"));
             for &output in &node.outputs {
                 let form = self.form(output);
-                operands
-                    .entry(output)
-                    .or_insert_with(|| Operand { form, slice: recording.transient(name, form.bytes()) });
+                operands.entry(output).or_insert_with(|| Operand {
+                    form,
+                    slice: recording.transient(label.as_str(), form.bytes()),
+                });
             }
             let find = |v: &Value| {
                 operands.get(v).copied().ok_or_else(|| {

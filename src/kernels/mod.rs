@@ -21,6 +21,7 @@ mod step;
 mod tensor;
 mod tile;
 pub mod tokens;
+pub mod tune;
 pub mod variants;
 
 pub use step::StepState;

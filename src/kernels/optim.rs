@@ -5,7 +5,7 @@
 //! binding may be are split here; only LARS wants an arena that fits.
 
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Recording, Slice};
+use crate::gpu::{Allocator, Binding, Buffer, Dispatch, Recording, Slice};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 
@@ -266,7 +266,8 @@ pub struct SegmentTable {
 impl SegmentTable {
     /// # Errors
     /// When the buffers cannot be made.
-    pub fn new(gpu: &Gpu, segments: &[Segment]) -> Result<SegmentTable> {
+    pub fn new<'a>(allocator: impl Into<Allocator<'a>>, segments: &[Segment]) -> Result<SegmentTable> {
+        let allocator = allocator.into();
         let mut chunks: Vec<[u32; 4]> = Vec::new();
         let mut table: Vec<[u32; 4]> = Vec::new();
         for (index, segment) in segments.iter().enumerate() {
@@ -278,8 +279,8 @@ impl SegmentTable {
             table.push([first, chunks.len() as u32 - first, 0, 0]);
         }
         Ok(SegmentTable {
-            segments: gpu.buffer_with("segments", &table)?,
-            chunks: gpu.buffer_with("chunks of segments", &chunks)?,
+            segments: allocator.buffer_with("segments", &table)?,
+            chunks: allocator.buffer_with("chunks of segments", &chunks)?,
             segment_count: table.len(),
             chunk_count: chunks.len(),
             end: segments.iter().map(|s| s.offset + s.length).max().unwrap_or(0),

@@ -12,26 +12,29 @@ pub(super) struct Tile {
     /// Rows and texels of columns that one invocation accumulates in registers.
     own_rows: u32,
     own_columns4: u32,
-    /// Useful work per time against the largest tile, in percent: the ratio of products to workgroup-memory reads decides.
-    efficiency: u64,
 }
 
-const fn tile(
-    rows: u32,
-    columns: u32,
-    depth: u32,
-    own_rows: u32,
-    own_columns4: u32,
-    efficiency: u64,
-) -> Tile {
-    Tile { rows, columns, depth, own_rows, own_columns4, efficiency }
+const fn tile(rows: u32, columns: u32, depth: u32, own_rows: u32, own_columns4: u32) -> Tile {
+    Tile { rows, columns, depth, own_rows, own_columns4 }
 }
 
-// Bounded by what every adapter has: 256 invocations and 16 KiB of workgroup memory.
-const LARGE: Tile = tile(128, 128, 8, 8, 2, 100);
-const TALL: Tile = tile(128, 64, 16, 8, 2, 95);
-const MEDIUM: Tile = tile(64, 64, 16, 4, 2, 75);
-const SMALL: Tile = tile(32, 32, 16, 4, 1, 45);
+// Bounded by what every adapter has: 256 invocations and 16 KiB of workgroup memory. Whatever its size, a tile adds the
+// products of one output in the order of the sum, so that the choice changes no bits.
+const LARGE: Tile = tile(128, 128, 8, 8, 2);
+const TALL: Tile = tile(128, 64, 16, 8, 2);
+const WIDE: Tile = tile(64, 128, 16, 8, 2);
+const MEDIUM: Tile = tile(64, 64, 16, 4, 2);
+/// For few channels, and many pixels.
+const NARROW: Tile = tile(128, 32, 16, 8, 1);
+const SMALL: Tile = tile(32, 32, 16, 4, 1);
+
+/// Every tile that measured rates choose from.
+pub(super) const TABLE: [Tile; 6] = [LARGE, TALL, WIDE, MEDIUM, NARROW, SMALL];
+
+/// Without measured rates: tiles with their useful work per time against the largest one, in percent (the ratio of products to
+/// workgroup-memory reads decides), and the workgroups that it takes to fill an adapter of the class.
+const DISCRETE: (&[(Tile, u64)], u64) = (&[(LARGE, 100), (TALL, 95), (MEDIUM, 75), (SMALL, 45)], 128);
+const INTEGRATED: (&[(Tile, u64)], u64) = (&[(MEDIUM, 75), (SMALL, 45)], 16);
 
 /// How the four values of a texel lie in an operand, and which direction neighbouring invocations fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,23 +67,26 @@ impl Operand {
 }
 
 impl Tile {
-    /// The fastest tile for `batch` results of `rows` x `columns`: a model of full waves of workgroups.
+    /// The fastest tile for `batch` results of `rows` x `columns`: a model of full waves of workgroups, by the adapter's
+    /// measured rates or, without them, by the constants of its class.
     pub fn choose(facts: &Facts, rows: usize, columns: usize, batch: usize) -> Tile {
-        // Workgroups that it takes to fill an adapter of the class.
-        let (candidates, slots): (&[Tile], u64) = match facts.class {
-            KernelClass::Discrete => (&[LARGE, TALL, MEDIUM, SMALL], 128),
-            KernelClass::Integrated | KernelClass::Software => (&[MEDIUM, SMALL], 16),
-        };
-        let mut best = (u64::MAX, SMALL);
-        for &tile in candidates {
-            let groups = tile.row_tiles(rows) * tile.column_tiles(columns) * batch as u64;
-            let area = u64::from(tile.rows * tile.columns);
-            let cost = groups.max(slots) * area * 100 / tile.efficiency;
-            if cost < best.0 {
-                best = (cost, tile);
-            }
+        let groups = |tile: &Tile| tile.row_tiles(rows) * tile.column_tiles(columns) * batch as u64;
+        let measured = facts.tile_rates.tiles.iter().filter_map(|rate| {
+            let tile =
+                TABLE.into_iter().find(|tile| (tile.rows, tile.columns) == (rate.rows, rate.columns))?;
+            Some((rate.cost(groups(&tile)), tile))
+        });
+        if let Some((_, tile)) = measured.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            return tile;
         }
-        best.1
+        let (candidates, slots) = match facts.class {
+            KernelClass::Discrete => DISCRETE,
+            KernelClass::Integrated | KernelClass::Software => INTEGRATED,
+        };
+        let cost = |(tile, efficiency): &(Tile, u64)| {
+            groups(tile).max(slots) * u64::from(tile.rows * tile.columns) * 100 / efficiency
+        };
+        candidates.iter().min_by_key(|candidate| cost(candidate)).map_or(SMALL, |(tile, _)| *tile)
     }
 
     pub fn row_tiles(&self, rows: usize) -> u64 {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::gpu::{Facts, KernelClass};
+use crate::gpu::{Facts, KernelClass, RateSource};
 
 /// The variant that one family of kernels runs in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,10 +22,16 @@ const TILES: &str = "tiled: operands in workgroup memory";
 /// The variants of every family that has more than one.
 pub fn variants(facts: &Facts) -> Vec<Variant> {
     let dense = if facts.texture_kernels() { TEXTURES } else { TILES };
-    let convolution = if facts.texture_kernels() && !facts.exact_conv { WINOGRAD } else { dense };
-    let tiles = match facts.class {
-        KernelClass::Discrete => "tiled: large tiles where the shape allows",
-        KernelClass::Integrated | KernelClass::Software => "tiled: medium and small tiles",
+    let tiles = match (facts.tile_rates.source, facts.class) {
+        (RateSource::Measured, _) => "tiled: sizes by rates measured now",
+        (RateSource::Cache, _) => "tiled: sizes by measured rates from the cache",
+        (RateSource::Fixed, KernelClass::Discrete) => "tiled: large tiles where the shape allows",
+        (RateSource::Fixed, _) => "tiled: medium and small tiles",
+    };
+    let convolution = match (facts.texture_kernels(), facts.exact_conv) {
+        (true, false) => WINOGRAD,
+        (true, true) => TEXTURES,
+        (false, _) => tiles,
     };
     let direct = if facts.texture_kernels() { TEXTURES } else { BUFFERS };
     let families = [

@@ -172,6 +172,17 @@ impl Training {
         }
     }
 
+    /// The same with another batch.
+    pub fn with_batch(&self, batch: usize) -> Training {
+        let mut training = self.clone();
+        match &mut training {
+            Training::Simclr(c) => c.batch = batch,
+            Training::Moco(c) => c.batch = batch,
+            Training::Supervised(c) => c.batch = batch,
+        }
+        training
+    }
+
     /// What the encoder carries in training.
     pub fn attachments(&self) -> Attachments {
         match self {
@@ -181,6 +192,15 @@ impl Training {
             }
             Training::Moco(c) => Attachments { projector: Some(c.head), ..Attachments::default() },
             Training::Supervised(c) => Attachments { task: Some(c.classes), ..Attachments::default() },
+        }
+    }
+
+    /// Whether the method learns from a label.
+    pub(super) fn labelled(&self) -> bool {
+        match self {
+            Training::Simclr(config) => config.talos.is_some(),
+            Training::Moco(_) => false,
+            Training::Supervised(_) => true,
         }
     }
 
@@ -245,13 +265,25 @@ impl Training {
     /// # Errors
     /// [`Error::Usage`] names the setting that is out of range, its value and what is allowed.
     pub fn check(&self, set: &ImageSet) -> Result<()> {
+        self.check_settings()?;
         let images = set.len();
+        let settings = self.settings();
+        if settings.batch > images {
+            return wrong("batch", settings.batch, &format!("at most the {images} images of the set"));
+        }
+        let per_epoch = self.steps_per_epoch(images) * self.phases() as u64;
+        if per_epoch.checked_mul(settings.epochs).is_none_or(|steps| steps > MOST_STEPS) {
+            let most = MOST_STEPS / per_epoch;
+            return wrong("epochs", settings.epochs, &format!("at most {most} with this batch"));
+        }
+        self.labels(set).map(drop)
+    }
+
+    /// What can be checked without the images.
+    pub(super) fn check_settings(&self) -> Result<()> {
         let settings = self.settings();
         if settings.batch < 2 {
             return wrong("batch", settings.batch, "at least 2 images");
-        }
-        if settings.batch > images {
-            return wrong("batch", settings.batch, &format!("at most the {images} images of the set"));
         }
         if settings.epochs == 0 {
             return wrong("epochs", 0, "at least 1");
@@ -263,11 +295,6 @@ impl Training {
             let size = settings.encoder.size;
             return wrong("recipe.size", settings.recipe.size, &format!("the encoder's {size}"));
         }
-        let per_epoch = self.steps_per_epoch(images) * self.phases() as u64;
-        if per_epoch.checked_mul(settings.epochs).is_none_or(|steps| steps > MOST_STEPS) {
-            let most = MOST_STEPS / per_epoch;
-            return wrong("epochs", settings.epochs, &format!("at most {most} with this batch"));
-        }
         if i64::try_from(settings.seed).is_err() {
             return wrong("seed", settings.seed, &format!("at most {}, as TOML has it", i64::MAX));
         }
@@ -277,8 +304,7 @@ impl Training {
             Training::Moco(config) => config.check_own()?,
             Training::Supervised(config) => config.check_own()?,
         }
-        self.labels(set)?;
-        self.rate().map(|_| ())
+        self.rate().map(drop)
     }
 
     /// The settings of `other` that differ from these, each with both values, for messages.

@@ -1,16 +1,15 @@
 //! A frozen encoder: features, projections or logits of images, plain or of random views.
 
-use super::images::{GpuImages, packed};
+use super::images::packed;
 use super::model::{Attachments, EncoderConfig, Model, Values, Weights};
-use crate::augment::{Constants, Recipe, augment};
+use super::pass::Pass;
+use crate::augment::{Constants, Recipe};
 use crate::data::Images;
-use crate::gpu::{Buffer, Gpu, Pending, Program, Recording};
+use crate::gpu::{Buffer, Gpu, Recording};
 use crate::graph::ops::BatchNormEval;
 use crate::graph::{Form, Graph, Memory, Value};
-use crate::kernels::augment::{Batch, ViewOrder};
-use crate::kernels::{Shape, StepState, Tensor};
+use crate::kernels::Shape;
 use crate::nn::{HeadKind, Mode, Tracer};
-use crate::rng::{Key, Stream};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::mpsc::sync_channel;
@@ -57,8 +56,8 @@ impl Output {
 
 /// An encoder in evaluation mode on the GPU.
 pub struct Encoder {
-    model: Model,
-    weights: Weights,
+    pub(super) model: Model,
+    pub(super) weights: Weights,
     output: Output,
 }
 
@@ -108,6 +107,28 @@ impl Encoder {
         self.trace(&mut graph, x)?;
         let bound = gpu.facts().max_binding_bytes.min(LARGEST_ACTIVATION);
         Ok(((bound / graph.largest_tensor()) as usize).clamp(1, ROWS))
+    }
+
+    /// What encodes `wanted` images at a time or, where those are over the adapter's limits, as many as are not: one pass, or
+    /// several over the views of a single image, one after the other; and the images of a batch.
+    fn passes(
+        &self,
+        gpu: &Gpu,
+        images: &dyn Images,
+        views: &Views,
+        wanted: usize,
+    ) -> Result<(Vec<Pass>, usize)> {
+        let (mut batch, mut count) = (wanted, views.count);
+        while matches!(Pass::plan(gpu, self, images, views, 0..count, batch), Err(Error::Limit { .. })) {
+            match (batch, count) {
+                (1, 1) => break,
+                (1, _) => count = count.div_ceil(2),
+                _ => batch /= 2,
+            }
+        }
+        let ranges = (0..views.count).step_by(count).map(|first| first..views.count.min(first + count));
+        let passes = ranges.map(|range| Pass::of_views(gpu, self, images, views, range, batch));
+        Ok((passes.collect::<Result<_>>()?, batch))
     }
 
     /// Length of an answer: of a feature vector, a projection, or logits.
@@ -188,8 +209,8 @@ impl Encoder {
         if indices.is_empty() {
             return Ok(());
         }
-        let batch = (self.rows(gpu)? / views.count).clamp(1, indices.len());
-        let pass = Pass::new(gpu, self, images, views, batch)?;
+        let wanted = (self.rows(gpu)? / views.count).clamp(1, indices.len());
+        let (passes, batch) = self.passes(gpu, images, views, wanted)?;
         let row = views.count * self.feature_dim();
         let (mut ready, mut first) = (Vec::new(), 0);
         let mut take = |features: Vec<f32>, last: bool| -> Result<()> {
@@ -215,11 +236,15 @@ impl Encoder {
             if progress(chunk.len()) {
                 return Err(Error::Interrupted("stopped while encoding; nothing was written".into()));
             }
-            waiting.push_back(pass.start(gpu, chunk, words)?);
-            match waiting.len() > UNDER_WAY {
-                true => waiting.pop_front().map_or(Ok(()), |done: Started| take(done.finish(gpu)?, false)),
-                false => Ok(()),
+            for pass in &passes {
+                waiting.push_back(pass.start(gpu, chunk, words)?);
+                if waiting.len() > UNDER_WAY
+                    && let Some(done) = waiting.pop_front()
+                {
+                    take(done.finish(gpu)?, false)?;
+                }
             }
+            Ok(())
         })?;
         for done in waiting {
             take(done.finish(gpu)?, false)?;
@@ -302,93 +327,5 @@ impl<'a> PixelInput<'a> {
             memory = memory.with_input(name, recording.persistent(constant));
         }
         Ok((y, memory))
-    }
-}
-
-/// A program for one batch of images, replayed over all.
-pub struct Pass {
-    program: Program,
-    images: GpuImages,
-    features: Buffer,
-    row: Shape,
-    views: usize,
-}
-
-impl Pass {
-    /// Plans and compiles the pass of `encoder` over batches of `batch` images of the size of `images`.
-    ///
-    /// # Errors
-    /// Tensors over the adapter's limits, before anything large is allocated.
-    pub fn new(
-        gpu: &Gpu,
-        encoder: &Encoder,
-        images: &dyn Images,
-        views: &Views,
-        batch: usize,
-    ) -> Result<Pass> {
-        let rows = batch * views.count;
-        let size = encoder.model.config.size;
-        let store = GpuImages::streaming(gpu, images.height(), images.width(), batch)?;
-        let key = Key::from_seed(views.seed).stream(Stream::Query, 0);
-        let step = gpu.buffer_with("step", &[StepState { augment_key: key.0, ..StepState::default() }])?;
-        let features = gpu.buffer("features", Shape::matrix(rows, encoder.feature_dim()).bytes())?;
-
-        let mut recording = Recording::new(gpu.facts());
-        let input = Shape::new(rows, 3, size, size);
-        let view = Tensor::transient(&mut recording, "views", input);
-        let batch = Batch {
-            entries: recording.persistent(store.entries()),
-            images: batch,
-            views: views.count,
-            first_view: 0,
-            order: ViewOrder::ImageMajor,
-        };
-        let (step, source) = (recording.persistent(&step), store.images(&mut recording));
-        augment(&mut recording, step, &source, &batch, &views.recipe, view)?;
-
-        let mut graph = Graph::new();
-        let x = graph.input("views", Form::Tensor(input));
-        let parameters = &encoder.model.parameters;
-        let h = encoder.trace(&mut graph, x)?;
-        let result = recording.persistent(&features);
-        let memory = encoder
-            .weights
-            .memory(parameters, &graph, &mut recording)
-            .with_input("views", view.slice)
-            .with_value(h, result);
-        graph.record(&mut recording, &memory)?;
-        let program = Program::build(gpu, &recording)?;
-        let row = Shape::matrix(1, encoder.feature_dim());
-        Ok(Pass { program, images: store, features, row, views: views.count })
-    }
-
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-
-    /// Features `[indices, views, feature_dim]` of at most a batch of images.
-    pub fn run(&self, gpu: &Gpu, images: &dyn Images, indices: &[usize]) -> Result<Vec<f32>> {
-        self.start(gpu, indices, &packed(&images.read(indices)?))?.finish(gpu)
-    }
-
-    /// Submits a batch. The next one may be submitted before this one is finished: writes, the program and the copy
-    /// of its answer come one after the other on the device.
-    fn start(&self, gpu: &Gpu, indices: &[usize], words: &[u32]) -> Result<Started> {
-        self.images.choose_packed(gpu, indices, words)?;
-        self.program.submit(gpu);
-        let shape = Shape::matrix(indices.len() * self.views, self.row.c);
-        Ok(Started { features: gpu.read_later(&self.features, 0, shape.bytes())?, shape })
-    }
-}
-
-/// A batch that was submitted.
-struct Started {
-    features: Pending,
-    shape: Shape,
-}
-
-impl Started {
-    fn finish(self, gpu: &Gpu) -> Result<Vec<f32>> {
-        Ok(self.shape.unpack(&self.features.wait::<f32>(gpu)?))
     }
 }

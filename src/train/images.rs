@@ -1,9 +1,23 @@
 //! A data set's images on the GPU as packed bytes, whole where they fit one binding, else batch by batch.
 
 use crate::data::ImageSet;
-use crate::gpu::{Buffer, Gpu, Recording};
+use crate::gpu::{Allocator, Buffer, Gpu, Recording};
 use crate::kernels::augment::{BatchEntry, Images, PixelFormat};
 use crate::{Error, Result};
+
+/// How many images a set has, and their size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetSize {
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl SetSize {
+    pub fn of(set: &ImageSet) -> SetSize {
+        SetSize { images: set.len(), height: set.height, width: set.width }
+    }
+}
 
 /// Images and the list of those that the next submit uses.
 pub struct GpuImages {
@@ -20,19 +34,8 @@ pub struct GpuImages {
 impl GpuImages {
     /// Makes room for batches of `batch` images of `set`, and uploads the whole set if one binding can hold it.
     pub fn new(gpu: &Gpu, set: &ImageSet, batch: usize) -> Result<GpuImages> {
-        let pixels = set.width * set.height;
-        let resident = (set.len() * pixels * 4) as u64 <= gpu.facts().max_binding_bytes / 2;
-        let slots = if resident { set.len() } else { batch };
-        let images = GpuImages {
-            pixels: gpu.buffer("images", (slots * pixels * 4) as u64)?,
-            entries: gpu.buffer("batch", (batch * size_of::<BatchEntry>()) as u64)?,
-            slots,
-            resident,
-            batch,
-            height: set.height,
-            width: set.width,
-        };
-        if resident {
+        let images = GpuImages::room(gpu.into(), SetSize::of(set), batch)?;
+        if images.resident {
             for index in 0..set.len() {
                 images.upload(gpu, set, index, index)?;
             }
@@ -40,13 +43,36 @@ impl GpuImages {
         Ok(images)
     }
 
+    /// The memory of [`GpuImages::new`], without the images.
+    pub(super) fn room(allocator: Allocator, set: SetSize, batch: usize) -> Result<GpuImages> {
+        let bytes = (set.images as u64).saturating_mul(set.height as u64 * set.width as u64 * 4);
+        let resident = bytes <= allocator.facts().max_binding_bytes / 2;
+        let slots = if resident { set.images } else { batch };
+        GpuImages::with_slots(allocator, [set.height, set.width], batch, slots, resident)
+    }
+
     /// Room for batches of `batch` images of this size, none of them uploaded.
-    pub fn streaming(gpu: &Gpu, height: usize, width: usize, batch: usize) -> Result<GpuImages> {
+    pub fn streaming<'a>(
+        allocator: impl Into<Allocator<'a>>,
+        height: usize,
+        width: usize,
+        batch: usize,
+    ) -> Result<GpuImages> {
+        GpuImages::with_slots(allocator.into(), [height, width], batch, batch, false)
+    }
+
+    fn with_slots(
+        allocator: Allocator,
+        [height, width]: [usize; 2],
+        batch: usize,
+        slots: usize,
+        resident: bool,
+    ) -> Result<GpuImages> {
         Ok(GpuImages {
-            pixels: gpu.buffer("images", (batch * height * width * 4) as u64)?,
-            entries: gpu.buffer("batch", (batch * size_of::<BatchEntry>()) as u64)?,
-            slots: batch,
-            resident: false,
+            pixels: allocator.buffer("images", (slots * height * width * 4) as u64)?,
+            entries: allocator.buffer("batch", (batch * size_of::<BatchEntry>()) as u64)?,
+            slots,
+            resident,
             batch,
             height,
             width,

@@ -2,7 +2,7 @@
 
 use super::moco::MocoConfig;
 use super::model::{Model, Values, Weights};
-use crate::gpu::{Buffer, Gpu, Recording};
+use crate::gpu::{Allocator, Buffer, Gpu, Recording};
 use crate::kernels::{Shape, Tensor};
 use crate::rng::{Key, Stream, normal, permutation};
 use crate::{Error, Result};
@@ -48,21 +48,32 @@ pub fn shuffled_order(seed: u64, step: u64, pass: usize, batch: usize) -> Vec<us
 }
 
 impl KeyEncoder {
-    /// A copy of the encoder with `values`, and a queue of noise.
-    pub fn new(gpu: &Gpu, config: &MocoConfig, model: &Model, values: &Values) -> Result<KeyEncoder> {
+    /// A copy of the encoder with `values`, and a queue of noise; without values all is zero, for plans.
+    pub fn new(
+        allocator: Allocator,
+        config: &MocoConfig,
+        model: &Model,
+        values: Option<&Values>,
+    ) -> Result<KeyEncoder> {
         let shape = Shape::matrix(config.queue, config.head.output());
-        let noise = initial_queue(config.seed, config.queue, config.head.output());
+        let queue = match values {
+            Some(_) => {
+                let noise = initial_queue(config.seed, config.queue, config.head.output());
+                allocator.buffer_with(QUEUE, &shape.pack(&noise))?
+            }
+            None => allocator.buffer(QUEUE, shape.bytes())?,
+        };
         let rows = config.batch as u64 * 4;
         let passes = if config.shuffle { config.key_passes() } else { 0 };
         let shuffle = |_| -> Result<Shuffle> {
             Ok(Shuffle {
-                order: gpu.buffer("shuffled order", rows)?,
-                inverse: gpu.buffer("order before the shuffle", rows)?,
+                order: allocator.buffer("shuffled order", rows)?,
+                inverse: allocator.buffer("order before the shuffle", rows)?,
             })
         };
         Ok(KeyEncoder {
-            weights: model.upload(gpu, values)?,
-            queue: gpu.buffer_with("queue", &shape.pack(&noise))?,
+            weights: model.memory(allocator, values)?,
+            queue,
             shuffles: (0..passes).map(shuffle).collect::<Result<_>>()?,
             config: config.clone(),
         })

@@ -5,7 +5,7 @@ use super::key_encoder::KeyEncoder;
 use super::model::EncoderConfig;
 use super::program::{Input, Parts};
 use crate::augment::Recipe;
-use crate::gpu::{Program, Recording, Slice};
+use crate::gpu::{Recording, Slice};
 use crate::graph::ops::{ConcatRows, GatherRows, InfoNce};
 use crate::graph::{Form, Graph, Value};
 use crate::kernels::{Shape, Tensor, loss, optim};
@@ -151,9 +151,9 @@ impl MocoConfig {
 
     /// One step in the order of He et al., algorithm 1: the key encoder follows, keys, queries and loss against the queue as it
     /// was, gradients and optimizer, and the keys into the queue.
-    pub(super) fn program(&self, parts: &Parts) -> Result<Program> {
+    pub(super) fn recording(&self, parts: &Parts) -> Result<Recording> {
         let keys = parts.keys.ok_or_else(|| Error::shape("MoCo: has no key encoder"))?;
-        let mut recording = Recording::new(parts.gpu.facts());
+        let mut recording = Recording::new(parts.allocator.facts());
         let (theta_k, theta_q) =
             (recording.persistent(&keys.weights.trained), recording.persistent(&parts.weights.trained));
         optim::ema(&mut recording, self.momentum, theta_k, theta_q)?;
@@ -184,7 +184,7 @@ impl MocoConfig {
 
         let (step, queue) = (recording.persistent(parts.step_state), keys.queue(&mut recording));
         loss::queue_update(&mut recording, enqueued, step, queue)?;
-        Program::build(parts.gpu, &recording)
+        Ok(recording)
     }
 
     /// Projections [N, D] of views in one pass of training. The head's batch norm, where it has one, is not split.

@@ -4,6 +4,7 @@
 //! [`talos`]); what steps them is the same for all
 //! ([`Trainer`]), and so are run folders, checkpoints and resume ([`pretrain()`]). [`learner`] trains small networks in turns.
 
+mod buffers;
 mod checkpoint;
 mod config;
 mod encode;
@@ -12,6 +13,8 @@ mod key_encoder;
 pub mod learner;
 pub mod moco;
 mod model;
+mod pass;
+pub mod plan;
 mod program;
 mod run;
 pub mod simclr;
@@ -20,10 +23,11 @@ pub mod talos;
 mod trainer;
 
 pub use config::{CONFIG_FILE, Place, PretrainConfig, Settings, Start, Training};
-pub use encode::{Encoder, Output, Pass, PixelInput, Views};
-pub use images::GpuImages;
+pub use encode::{Encoder, Output, PixelInput, Views};
+pub use images::{GpuImages, SetSize};
 pub use moco::MocoConfig;
 pub use model::{AdversaryShape, Attachments, EncoderConfig, Model, Values, Weights};
+pub use pass::Pass;
 pub use run::{Outcome, Progress, RunOptions, pretrain};
 pub use simclr::{BatchNormScope, SimclrConfig};
 pub use supervised::SupervisedConfig;

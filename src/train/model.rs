@@ -1,6 +1,6 @@
 //! An encoder with what it carries: a projection head, a task classifier, an adversary. What is trained, saved and loaded.
 
-use crate::gpu::{Buffer, Gpu, Recording};
+use crate::gpu::{Allocator, Buffer, Gpu, Recording};
 use crate::graph::{Graph, Memory, ParameterSet, Role, Value};
 use crate::kernels::elementwise::Unary;
 use crate::nn::{Architecture, Backbone, Head, HeadKind, Linear, LinearInit, Mlp, Names, Stem, Tracer};
@@ -114,8 +114,19 @@ impl Model {
     /// # Errors
     /// A missing or mis-sized tensor, by name.
     pub fn upload(&self, gpu: &Gpu, values: &Values) -> Result<Weights> {
+        self.memory(gpu.into(), Some(values))
+    }
+
+    /// Memory for its values, and `values` in it if they are given.
+    ///
+    /// # Errors
+    /// See [`Model::upload`].
+    pub(super) fn memory(&self, allocator: Allocator, values: Option<&Values>) -> Result<Weights> {
         let arena = |label, role| -> Result<Buffer> {
-            gpu.buffer_with(label, &self.parameters.pack_arena(role, values)?)
+            match values {
+                Some(values) => allocator.buffer_with(label, &self.parameters.pack_arena(role, values)?),
+                None => allocator.buffer(label, self.parameters.arena_bytes(role)),
+            }
         };
         Ok(Weights {
             trained: arena("parameters", Role::Trained)?,
@@ -158,6 +169,9 @@ impl Weights {
         for (id, value) in graph.parameters() {
             let arena = if parameters.get(id).trainable() { &self.trained } else { &self.state };
             memory.values.insert(value, parameters.slice(id, recording, arena));
+            let name = &parameters.get(id).name;
+            let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+            memory.names.insert(value, layer.to_string());
         }
         memory
     }

@@ -5,7 +5,7 @@ use super::images::GpuImages;
 use super::key_encoder::KeyEncoder;
 use super::model::{Model, Weights};
 use crate::augment::{Recipe, augment};
-use crate::gpu::{Buffer, Gpu, Recording, Slice};
+use crate::gpu::{Allocator, Buffer, Recording, Slice};
 use crate::graph::{Form, Graph, Value};
 use crate::kernels::augment::{Batch, ViewOrder};
 use crate::kernels::optim::{Segment, SegmentTable};
@@ -16,7 +16,7 @@ use std::ops::Range;
 
 /// The buffers that the programs of a run work on.
 pub(super) struct Parts<'a> {
-    pub gpu: &'a Gpu,
+    pub allocator: Allocator<'a>,
     pub settings: Settings<'a>,
     pub model: &'a Model,
     pub weights: &'a Weights,
@@ -118,7 +118,7 @@ impl Parts<'_> {
                 length: p.form.bytes() as usize / 16,
             })
             .collect();
-        let table = SegmentTable::new(self.gpu, &segments)?;
+        let table = SegmentTable::new(self.allocator, &segments)?;
         let mut part = |buffer: &Buffer| recording.persistent(buffer).part(span.start, span.end - span.start);
         let state: Vec<Slice> = self.optimizer_state.iter().map(&mut part).collect();
         let (parameters, gradients) = (part(&self.weights.trained), part(self.gradients));

@@ -1,9 +1,10 @@
 //! A pre-training run in a folder: progress, metrics, checkpoints, exact resume, the encoder at the end.
 
+use super::buffers::LOSS_RING;
 use super::checkpoint;
 use super::config::{CONFIG_FILE, PretrainConfig, Start};
 use super::model::{Attachments, Model, Values};
-use super::trainer::{LOSS_RING, Trainer};
+use super::trainer::Trainer;
 use crate::data::{ImageSet, Normalization};
 use crate::files::write_bytes_atomic;
 use crate::gpu::{Gpu, Pending};

@@ -3,10 +3,10 @@
 use super::config::wrong;
 use super::model::{EncoderConfig, Model};
 use super::program::{Input, Parts};
-use super::talos::{TalosConfig, adversary_program, concat, encoder_program};
+use super::talos::{TalosConfig, adversary_recording, concat, encoder_recording};
 use crate::Result;
 use crate::augment::Recipe;
-use crate::gpu::{Program, Recording};
+use crate::gpu::Recording;
 use crate::graph::ops::{NtXent, TakeRows};
 use crate::graph::{Graph, Value};
 use crate::nn::{Architecture, HeadKind, Mode, Tracer};
@@ -109,19 +109,19 @@ impl SimclrConfig {
         if self.batch_norm == BatchNormScope::PerView { 2 } else { 1 }
     }
 
-    /// The programs of the run's phases.
-    pub(super) fn programs(&self, parts: &Parts) -> Result<Vec<Program>> {
+    /// A step of each of the run's phases.
+    pub(super) fn recordings(&self, parts: &Parts) -> Result<Vec<Recording>> {
         match &self.talos {
-            None => Ok(vec![self.program(parts)?]),
+            None => Ok(vec![self.recording(parts)?]),
             Some(talos) => {
-                Ok(vec![encoder_program(self, talos, parts)?, adversary_program(self, talos, parts)?])
+                Ok(vec![encoder_recording(self, talos, parts)?, adversary_recording(self, talos, parts)?])
             }
         }
     }
 
     /// Augment, encode, project, NT-Xent, backward, optimizer, in one replayed list.
-    fn program(&self, parts: &Parts) -> Result<Program> {
-        let mut recording = Recording::new(parts.gpu.facts());
+    fn recording(&self, parts: &Parts) -> Result<Recording> {
+        let mut recording = Recording::new(parts.allocator.facts());
         let mut graph = Graph::new();
         let views = Input::tensor("views", parts.views(&mut recording, 0..2, &self.recipe)?);
         let x = views.value(&mut graph);
@@ -130,7 +130,7 @@ impl SimclrConfig {
         let z = embed(parts.model, &mut tracer, self.batch_norm, self.batch, x, None)?.projections;
         let loss = graph.apply1(NtXent { temperature: self.temperature }, &[z])?;
         parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""))?;
-        Program::build(parts.gpu, &recording)
+        Ok(recording)
     }
 }
 

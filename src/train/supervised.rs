@@ -5,7 +5,7 @@ use super::model::EncoderConfig;
 use super::program::{Input, Parts};
 use crate::Result;
 use crate::augment::Recipe;
-use crate::gpu::{Program, Recording};
+use crate::gpu::Recording;
 use crate::graph::Graph;
 use crate::graph::ops::SoftmaxCrossEntropy;
 use crate::nn::{Mode, Tracer};
@@ -60,8 +60,8 @@ impl SupervisedConfig {
     }
 
     /// Views, encoder, linear classifier, cross-entropy, optimizer.
-    pub(super) fn program(&self, parts: &Parts) -> Result<Program> {
-        let mut recording = Recording::new(parts.gpu.facts());
+    pub(super) fn recording(&self, parts: &Parts) -> Result<Recording> {
+        let mut recording = Recording::new(parts.allocator.facts());
         let views = parts.views(&mut recording, 0..1, &self.recipe)?;
         let mut graph = Graph::new();
         let mut inputs = vec![Input::tensor("views", views)];
@@ -74,6 +74,6 @@ impl SupervisedConfig {
         let logits = parts.model.classify(&mut tracer, h)?;
         let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
         parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span(""))?;
-        Program::build(parts.gpu, &recording)
+        Ok(recording)
     }
 }

@@ -9,7 +9,7 @@ use super::model::AdversaryShape;
 use super::program::{Input, Parts};
 use super::simclr::{SimclrConfig, embed};
 use crate::augment::Recipe;
-use crate::gpu::{Program, Recording};
+use crate::gpu::Recording;
 use crate::graph::ops::{ConcatRows, GradientReversal, NtXent, SoftmaxCrossEntropy};
 use crate::graph::{Graph, Value};
 use crate::nn::{Mode, Tracer};
@@ -109,9 +109,13 @@ fn plain(recipe: &Recipe) -> Recipe {
 }
 
 /// The epoch's program that trains encoder and projection head.
-pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts: &Parts) -> Result<Program> {
+pub(super) fn encoder_recording(
+    config: &SimclrConfig,
+    talos: &TalosConfig,
+    parts: &Parts,
+) -> Result<Recording> {
     let n = config.batch;
-    let mut recording = Recording::new(parts.gpu.facts());
+    let mut recording = Recording::new(parts.allocator.facts());
     let mut graph = Graph::new();
     let views = parts.views(&mut recording, 0..2, &config.recipe)?;
     let mut inputs =
@@ -139,17 +143,17 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
     let contrastive = graph.apply1(NtXent { temperature: config.temperature }, &[embedded.projections])?;
     let adversary = parameters.span("adversary.");
     parts.descend(&mut recording, graph, &inputs, &[contrastive, censored], 0..adversary.start)?;
-    Program::build(parts.gpu, &recording)
+    Ok(recording)
 }
 
 /// The epoch's program that trains the adversary, with the encoder in evaluation mode.
-pub(super) fn adversary_program(
+pub(super) fn adversary_recording(
     config: &SimclrConfig,
     talos: &TalosConfig,
     parts: &Parts,
-) -> Result<Program> {
+) -> Result<Recording> {
     let n = config.batch;
-    let mut recording = Recording::new(parts.gpu.facts());
+    let mut recording = Recording::new(parts.allocator.facts());
     let views = match talos.image {
         CensoredImage::Augmented => parts.views(&mut recording, 0..2, &config.recipe)?,
         CensoredImage::Original => parts.views(&mut recording, 0..1, &plain(&config.recipe))?,
@@ -181,7 +185,7 @@ pub(super) fn adversary_program(
     let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;
-    Program::build(parts.gpu, &recording)
+    Ok(recording)
 }
 
 /// Rows of all passes, one after the other.

@@ -1,12 +1,12 @@
 //! A training run on the GPU, advanced step by step, whatever its method.
 
+use super::buffers::{Buffers, LOSS_RING};
 use super::config::{Place, Settings, Training};
-use super::images::GpuImages;
-use super::key_encoder::KeyEncoder;
-use super::model::{Model, Values, Weights};
-use super::program::Parts;
+use super::images::{GpuImages, SetSize};
+use super::model::{Model, Values};
+use super::plan;
 use crate::data::ImageSet;
-use crate::gpu::{Buffer, Gpu, MemoryPlan, Pending, Program, Submission};
+use crate::gpu::{Gpu, MemoryPlan, Pending, Program, Submission};
 use crate::graph::Role;
 use crate::kernels::StepState;
 use crate::optim::LearningRate;
@@ -14,8 +14,6 @@ use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 
-/// Losses kept on the GPU until they are read.
-pub const LOSS_RING: u64 = 64;
 /// Submits that may be under way.
 const IN_FLIGHT: usize = 2;
 /// Epochs of the second phase draw from numbers that no epoch of the first has.
@@ -29,13 +27,7 @@ pub struct Trainer<'a> {
     training: Training,
     rate: LearningRate,
     model: Model,
-    weights: Weights,
-    keys: Option<KeyEncoder>,
-    optimizer_state: Vec<Buffer>,
-    images: GpuImages,
-    step_state: Buffer,
-    label_rows: Option<Buffer>,
-    losses: Buffer,
+    buffers: Buffers,
     programs: Vec<Program>,
     done: u64,
     order: Option<(usize, u64, Vec<usize>)>,
@@ -50,7 +42,8 @@ impl<'a> Trainer<'a> {
     pub fn new(gpu: &'a Gpu, training: impl Into<Training>, set: &'a ImageSet) -> Result<Trainer<'a>> {
         let training = training.into();
         training.check(set)?;
-        let images = GpuImages::new(gpu, set, training.settings().batch)?;
+        let images = GpuImages::new(gpu, set, training.settings().batch)
+            .map_err(|error| plan::with_largest_batch(error, gpu.facts(), &training, SetSize::of(set)))?;
         Trainer::with_images(gpu, training, set, images)
     }
 
@@ -67,38 +60,11 @@ impl<'a> Trainer<'a> {
         let settings = training.settings();
         let model = Model::new(settings.encoder, training.attachments())?;
         let values = model.parameters.initial_values(settings.seed);
-        let weights = model.upload(gpu, &values)?;
-        let keys = match &training {
-            Training::Moco(config) => Some(KeyEncoder::new(gpu, config, &model, &values)?),
-            Training::Simclr(_) | Training::Supervised(_) => None,
-        };
-        let bytes = model.parameters.arena_bytes(Role::Trained);
-        let optimizer_state = (0..settings.optimizer.state_buffers())
-            .map(|i| gpu.buffer(&format!("optimizer state {i}"), bytes))
-            .collect::<Result<Vec<_>>>()?;
-        let step_state = gpu.buffer("step", size_of::<StepState>() as u64)?;
-        let rows = settings.batch * training.views();
-        let label_rows = labels.map(|_| gpu.buffer("labels", rows as u64 * 4)).transpose()?;
-        let losses = gpu.buffer("losses", LOSS_RING * 4)?;
-        let gradients = gpu.buffer("gradients", bytes)?;
-        let parts = Parts {
-            gpu,
-            settings,
-            model: &model,
-            weights: &weights,
-            images: &images,
-            gradients: &gradients,
-            optimizer_state: &optimizer_state,
-            step_state: &step_state,
-            labels: label_rows.as_ref(),
-            keys: keys.as_ref(),
-            losses: &losses,
-        };
-        let programs = match &training {
-            Training::Simclr(config) => config.programs(&parts)?,
-            Training::Moco(config) => vec![config.program(&parts)?],
-            Training::Supervised(config) => vec![config.program(&parts)?],
-        };
+        let buffers = Buffers::new(gpu.into(), &training, &model, Some(&values), images)?;
+        let programs = buffers
+            .record(gpu.into(), &training, &model)
+            .and_then(|steps| steps.iter().map(|step| Program::build(gpu, step)).collect())
+            .map_err(|error| plan::with_largest_batch(error, gpu.facts(), &training, SetSize::of(set)))?;
         let rate = training.rate()?;
         Ok(Trainer {
             gpu,
@@ -106,13 +72,7 @@ impl<'a> Trainer<'a> {
             labels,
             rate,
             model,
-            weights,
-            keys,
-            optimizer_state,
-            images,
-            step_state,
-            label_rows,
-            losses,
+            buffers,
             programs,
             done: 0,
             order: None,
@@ -124,7 +84,7 @@ impl<'a> Trainer<'a> {
     /// Takes the weights of `values` in place of the initial ones, wherever the names and sizes agree; tells the names that it
     /// took. MoCo's key encoder starts as a copy of them.
     pub fn start_from(&mut self, values: &Values) -> Result<Vec<String>> {
-        let mut all = self.model.download(self.gpu, &self.weights)?;
+        let mut all = self.model.download(self.gpu, &self.buffers.weights)?;
         let mut taken = Vec::new();
         for (name, own) in &mut all {
             if let Some(given) = values.get(name).filter(|given| given.len() == own.len()) {
@@ -132,8 +92,8 @@ impl<'a> Trainer<'a> {
                 taken.push(name.clone());
             }
         }
-        self.weights.write(self.gpu, &self.model.parameters, &all)?;
-        if let Some(keys) = &self.keys {
+        self.buffers.weights.write(self.gpu, &self.model.parameters, &all)?;
+        if let Some(keys) = &self.buffers.keys {
             keys.copy_of(self.gpu, &self.model, &all)?;
         }
         Ok(taken)
@@ -190,13 +150,13 @@ impl<'a> Trainer<'a> {
         let order = self.order.as_ref().map_or(&[][..], |(_, _, order)| order);
         let first = place.batch as usize * batch;
         let chosen = &order[first..first + batch];
-        self.images.choose(self.gpu, self.set, chosen)?;
-        if let (Some(labels), Some(buffer)) = (self.labels, &self.label_rows) {
+        self.buffers.images.choose(self.gpu, self.set, chosen)?;
+        if let (Some(labels), Some(buffer)) = (self.labels, &self.buffers.labels) {
             let rows: Vec<u32> =
                 (0..self.training.views()).flat_map(|_| chosen.iter().map(|&i| labels[i])).collect();
             self.gpu.write(buffer, 0, &rows)?;
         }
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = &self.buffers.keys {
             keys.prepare(self.gpu, self.done)?;
         }
         let (bias1, bias2) = optimizer.bias_corrections(place.step);
@@ -211,7 +171,7 @@ impl<'a> Trainer<'a> {
             queue_pointer: self.training.queue_pointer(self.done) as u32,
             ..StepState::default()
         };
-        self.gpu.write(&self.step_state, 0, &[state])?;
+        self.gpu.write(&self.buffers.step_state, 0, &[state])?;
         self.in_flight.push_back(self.programs[place.phase].submit(self.gpu));
         if self.in_flight.len() > IN_FLIGHT
             && let Some(oldest) = self.in_flight.pop_front()
@@ -224,18 +184,19 @@ impl<'a> Trainer<'a> {
 
     /// Asks for the ring of the last 64 losses; that of step s, counted from 0, lies at s % 64.
     pub fn losses_later(&self) -> Result<Pending> {
-        self.gpu.read_later(&self.losses, 0, LOSS_RING * 4)
+        self.gpu.read_later(&self.buffers.losses, 0, LOSS_RING * 4)
     }
 
     /// Everything that the next step depends on: parameters and running statistics, optimizer state. With MoCo the values have
     /// the key encoder's under `encoder_k.`, and `queue` [D, K].
     pub fn download(&self) -> Result<(Values, Vec<Vec<f32>>)> {
-        let mut values = self.model.download(self.gpu, &self.weights)?;
-        if let Some(keys) = &self.keys {
+        let mut values = self.model.download(self.gpu, &self.buffers.weights)?;
+        if let Some(keys) = &self.buffers.keys {
             keys.download(self.gpu, &self.model, &mut values)?;
         }
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        let state = self.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
+        let state =
+            self.buffers.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
         Ok((values, state))
     }
 
@@ -245,16 +206,16 @@ impl<'a> Trainer<'a> {
     /// Values that do not fit this model, by name.
     pub fn restore(&mut self, done: u64, values: &Values, optimizer_state: &[Vec<f32>]) -> Result<()> {
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
-        if optimizer_state.len() != self.optimizer_state.len()
+        if optimizer_state.len() != self.buffers.optimizer_state.len()
             || optimizer_state.iter().any(|s| s.len() != words)
         {
             return Err(Error::shape("checkpoint: its optimizer state does not fit this configuration"));
         }
-        self.weights.write(self.gpu, &self.model.parameters, values)?;
-        if let Some(keys) = &self.keys {
+        self.buffers.weights.write(self.gpu, &self.model.parameters, values)?;
+        if let Some(keys) = &self.buffers.keys {
             keys.restore(self.gpu, &self.model, values)?;
         }
-        for (buffer, state) in self.optimizer_state.iter().zip(optimizer_state) {
+        for (buffer, state) in self.buffers.optimizer_state.iter().zip(optimizer_state) {
             self.gpu.write(buffer, 0, state)?;
         }
         self.done = done;

@@ -36,7 +36,7 @@ pub struct Operands {
 }
 
 /// Results in file layout; those of directions that did not run are empty.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results {
     pub y: Vec<f64>,
     pub dx: Vec<f64>,

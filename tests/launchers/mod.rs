@@ -1,7 +1,7 @@
 //! One list of recordings that together hold every shader variant that the launchers of `src/kernels` can ask for.
 //! Recordings are plain data: shapes are as large as it takes to reach a variant, and nothing is allocated.
 
-use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Recording, Slice};
+use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Recording, Slice, TileRates};
 use contraleak::kernels::attention::{Attention, AttentionGrad, AttentionShape, attention, attention_grad};
 use contraleak::kernels::augment::{self, Batch, Images, PixelFormat, ViewOrder, ViewSettings};
 use contraleak::kernels::conv::depthwise::{
@@ -40,9 +40,14 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         max_invocations: 256,
         max_workgroup_bytes: 16_384,
         offset_alignment: 256,
+        tile_rates: TileRates::default(),
     };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
+    let tiles = |rows, columns| Facts {
+        tile_rates: TileRates::only(rows, columns),
+        ..facts(KernelClass::Discrete, None, false)
+    };
     vec![
         ("software with texture kernels", texture_kernels),
         ("software with memory that is buffer and texture", shared_memory),
@@ -50,6 +55,8 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),
         ("discrete", facts(KernelClass::Discrete, Some(32), true)),
+        ("discrete with wide tiles", tiles(64, 128)),
+        ("discrete with narrow tiles", tiles(128, 32)),
     ]
 }
 

@@ -11,7 +11,6 @@ use crate::experiment::attribute::AttributeJob;
 use crate::experiment::load::load_encoder;
 use crate::experiment::report::{decimal, interval_text};
 use crate::files::write_bytes_atomic;
-use crate::gpu::Gpu;
 use crate::metrics::Interval;
 use crate::{Error, Result};
 
@@ -101,7 +100,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             "--aux and --test overlap: both hold the image {id}; use disjoint parts, e.g. #shuffle=1,take=0..500 and #shuffle=1,take=500..1000"
         )));
     }
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let side = aux.width.max(aux.height);
     let encoder = load_encoder(&gpu, &args.encoder, "target", side, &hints)?;
     let own = args.decensor.as_ref();

@@ -10,7 +10,6 @@ use crate::cli::encoder_options::EncoderOptions;
 use crate::cli::{Global, interrupt, output, progress};
 use crate::experiment::encodermi::{Audit, Knowledge, Side};
 use crate::experiment::load::{Answer, Loaded};
-use crate::gpu::Gpu;
 use crate::{Error, Result};
 
 /// EncoderMI (CCS 2021): were these images in the encoder's training set?
@@ -74,7 +73,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let hints = args.encoders.hints()?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let opened = args.given.open(&gpu, &hints, Answer::Features)?;
     let (target, shadow) = (&opened.target, &opened.shadow);
     let recipe =

@@ -9,7 +9,6 @@ use crate::cli::progress::Screen;
 use crate::cli::{Global, interrupt, output};
 use crate::experiment::load::Answer;
 use crate::experiment::membership::{Family, MembershipAudit, MembershipSettings, audit};
-use crate::gpu::Gpu;
 use crate::{Error, cli};
 
 /// He & Zhang (CCS 2021): were these images in the classifier's training set?
@@ -60,7 +59,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         MembershipSettings { top: args.top as usize, boundary_samples: args.boundary_samples, compat };
     let hints = args.encoders.hints()?;
     output::check_folder(&args.out)?;
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let gpu = global.open_gpu()?;
     let opened = args.given.open(&gpu, &hints, Answer::Logits)?;
     let mut screen = Screen::new("membership inference");
     let asked = MembershipAudit {

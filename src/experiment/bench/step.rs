@@ -3,11 +3,11 @@
 use super::profile::{Profile, profile};
 use super::text::{list, mebibytes, milliseconds, short};
 use super::{Machine, Timing, cpu_seconds};
-use crate::Result;
 use crate::augment::Recipe;
 use crate::data::faces::{FacesOptions, generate};
 use crate::gpu::{Gpu, MemoryPlan};
-use crate::train::{BatchNormScope, EncoderConfig, SimclrConfig, Trainer};
+use crate::train::{BatchNormScope, EncoderConfig, SetSize, SimclrConfig, Trainer, Training, plan};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
@@ -56,22 +56,31 @@ pub struct StepReport {
     pub profile: Option<Profile>,
 }
 
+/// More images than any adapter has memory for.
+const MOST_BATCH: usize = 1 << 16;
+
 /// Times steps of SimCLR (Adam, one pass over both views) on drawn faces.
 ///
 /// # Errors
 /// Settings out of range; tensors over the adapter's limits.
 pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
     let &StepOptions { encoder, batch, warm_up, steps, .. } = options;
+    if batch > MOST_BATCH {
+        return Err(Error::usage(format!("batch: expected at most {MOST_BATCH} images, found {batch}")));
+    }
     let machine = Machine::of(gpu);
-    let set = generate(&FacesOptions { count: 2 * batch, size: encoder.size, ..FacesOptions::default() })?;
     let recipe = Recipe { size: encoder.size, ..Recipe::named("moco-cifar")? };
     let epochs = (warm_up + steps).max(1) as u64;
-    let config = SimclrConfig {
+    let training = Training::from(SimclrConfig {
         batch_norm: BatchNormScope::Joint,
         ..SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, 0)
-    };
+    });
+    // Before so many faces are drawn.
+    let (count, size) = (2 * batch, encoder.size);
+    plan::check(gpu.facts(), &training, SetSize { images: count, height: size, width: size })?;
+    let set = generate(&FacesOptions { count, size, ..FacesOptions::default() })?;
     let start = Instant::now();
-    let mut trainer = Trainer::new(gpu, config, &set)?;
+    let mut trainer = Trainer::new(gpu, training, &set)?;
     let build_s = start.elapsed().as_secs_f64();
     let mut one = || {
         trainer.step()?;

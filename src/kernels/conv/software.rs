@@ -18,6 +18,8 @@ const NARROW_ROWS: usize = 64;
 const MOST_ROW_GROUPS: usize = 5;
 /// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
 const CACHE_BYTES: u64 = 1 << 20;
+/// Of the parts of a weight gradient: what every adapter can bind.
+const PARTS_BYTES: u64 = 128 << 20;
 
 /// One call of `conv/implicit_gemm`: the geometry of rows, taps and output pixels.
 struct Geometry {
@@ -183,8 +185,9 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     };
     let per_image = (i.bytes() + o.bytes()) / images as u64;
     let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
-    // No more parts than make their sum cheap beside the products: fewer bytes than the operands have.
-    let most = ((i.bytes() + o.bytes()) / dw.shape.bytes().max(1)).clamp(1, 64) as usize;
+    // No more parts than make their sum cheap beside the products (fewer bytes than the operands have), and than one
+    // binding holds.
+    let most = ((i.bytes() + o.bytes()).min(PARTS_BYTES) / dw.shape.bytes().max(1)).clamp(1, 64) as usize;
     let images_part = images_part.max(images.div_ceil(most));
     let parts = images.div_ceil(images_part);
     let source = recording.as_texture("conv2d x", x.slice);
