@@ -189,9 +189,7 @@ fn rates_are_measured_once_and_kept() {
         let nanoseconds = 1e-3..1e7;
         assert!(nanoseconds.contains(&tile.full_ns) && nanoseconds.contains(&tile.alone_ns), "{tile:?}");
     }
-    let start = std::time::Instant::now();
     let again = tune::tile_rates(gpu(), &facts, Some(&cache));
-    assert!(start.elapsed().as_secs_f64() < 0.5, "nothing is measured");
     assert_eq!((again.source, &again.tiles), (RateSource::Cache, &measured.tiles));
 
     // What is in the file is JSON that people can read, with what the rates hold for.
@@ -257,10 +255,10 @@ fn software_adapters_and_deterministic_runs_measure_nothing() {
     for deterministic in [false, true] {
         let opened = tune::open(&GpuOptions { deterministic, ..GpuOptions::default() }).expect("opens");
         let software = opened.facts().class == KernelClass::Software;
-        assert!(software || deterministic, "these tests need a software adapter");
-        assert_eq!(opened.facts().tile_rates, TileRates::default());
+        assert_eq!(opened.facts().tile_rates == TileRates::default(), software || deterministic);
     }
-    assert!(gpu().facts().texture_kernels());
-    let error = tune::measure(gpu(), gpu().facts()).expect_err("no tiles");
+    let software =
+        Facts { class: KernelClass::Software, subgroup: Some(8), int64: true, ..gpu().facts().clone() };
+    let error = tune::measure(gpu(), &software).expect_err("no tiles");
     assert!(error.to_string().contains("no tiles"), "{error}");
 }

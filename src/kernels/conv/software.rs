@@ -16,7 +16,8 @@ const TILE: usize = 32;
 const NARROW_ROWS: usize = 64;
 /// Row groups of a lane, at most, in a gradient to the weights whose lanes have all columns.
 const MOST_ROW_GROUPS: usize = 5;
-/// What stays in the second-level cache of the CPUs at hand; decides loop orders, never results.
+/// What stays in the second-level cache of the CPUs at hand. Decides loop orders and how a gradient to the weights is split:
+/// another number gives other bits.
 const CACHE_BYTES: u64 = 1 << 20;
 /// Of the parts of a weight gradient: what every adapter can bind.
 const PARTS_BYTES: u64 = 128 << 20;

@@ -8,7 +8,7 @@
 use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TextureId};
+use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TEXTURE_WIDTH, TextureId};
 use crate::kernels::lanes::NARROW;
 use crate::kernels::{Shape, Tensor};
 
@@ -25,7 +25,7 @@ const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk, which are read soon after they are written, from a cache that others use
 /// too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
-/// As few channels as a lane can have do not pay for their transforms.
+/// Where a lane can have all channels of one side, transforms do not pay.
 const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
 /// Whether `conv` runs this way.
@@ -36,6 +36,24 @@ pub fn applies(facts: &Facts, conv: &Conv2d) -> bool {
         && (conv.kernel, conv.stride) == (3, 1)
         && conv.padding <= 2
         && i.min(o) >= LEAST_CHANNELS
+        && largest_bytes(conv) <= largest_operand(facts)
+}
+
+/// The largest buffer that `conv` takes however it is cut: transformed weights, their gradient, or the smallest chunk in
+/// either direction.
+fn largest_bytes(conv: &Conv2d) -> u64 {
+    let (c4, o4) = (conv.input.c4(), conv.output.c4());
+    let weights = POSITIONS * c4 * 4 * o4.next_multiple_of(8);
+    let images = most_images(conv.output, c4 + o4, 0);
+    let tiles = images * conv.output.w.div_ceil(TILE) * conv.output.h.div_ceil(TILE);
+    let chunk = POSITIONS * tiles.next_multiple_of(BLOCK) * c4.max(o4);
+    weights.max(chunk) as u64 * 16
+}
+
+/// What `facts` allow a buffer that is bound, and shown as a texture.
+fn largest_operand(facts: &Facts) -> u64 {
+    let texels = u64::from(TEXTURE_WIDTH) * u64::from(facts.max_texture_side);
+    facts.max_binding_bytes.min(facts.max_buffer_bytes).min(texels * 16)
 }
 
 /// Images that go through together, and where they begin.

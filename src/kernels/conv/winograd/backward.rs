@@ -1,8 +1,8 @@
 //! Gradients: every step of the forward pass, backwards. What both gradients begin with, dM, is made once for both.
 
 use super::{
-    BLOCK, CHUNK_BYTES, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, most_images, product,
-    transform_input, transform_weights,
+    BLOCK, CHUNK_BYTES, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, largest_operand, most_images,
+    product, transform_input, transform_weights,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
@@ -24,7 +24,15 @@ pub fn gradients(
 ) {
     let (c4, o4) = (conv.input.c4(), conv.output.c4());
     let texels = POSITIONS * c4 * 4 * o4;
-    let least = if to_weights.is_some() { CHUNK_GRADIENTS * texels * 16 } else { 0 };
+    let least = if to_weights.is_some() {
+        // Nor more parts than a buffer holds; what lies before and behind the products stays within one together.
+        let most = largest_operand(recording.facts()) as usize;
+        let whole = Chunk::all(dy.shape, dy.shape.n).iter().map(|c| c.texels(c4 + o4) * 16).sum::<usize>();
+        let parts = (most / (texels * 16)).max(2) / 2;
+        (CHUNK_GRADIENTS * texels * 16).max(whole / parts).min(most)
+    } else {
+        0
+    };
     let chunks = Chunk::all(dy.shape, most_images(dy.shape, c4 + o4, CHUNK_BYTES.max(least)));
     // Of one chunk, a few channels at a time, which stay in the cache between product and transform: 512 channels take
     // three quarters of the time.
