@@ -15,7 +15,7 @@ pub fn gpu() -> &'static Gpu {
 /// The same with direct convolutions alone, for tests whose bounds leave no room for a ReLU that rounding decides.
 pub fn exact_gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    let options = GpuOptions { checked: true, exact_conv: true };
+    let options = GpuOptions { checked: true, exact_conv: true, ..GpuOptions::default() };
     GPU.get_or_init(|| Gpu::open(&options).unwrap_or_else(|e| panic!("{e}")))
 }
 

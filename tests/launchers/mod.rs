@@ -1,7 +1,7 @@
 //! One list of recordings that together hold every shader variant that the launchers of `src/kernels` can ask for.
 //! Recordings are plain data: shapes are as large as it takes to reach a variant, and nothing is allocated.
 
-use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Recording, Slice};
+use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Products, Recording, Slice};
 use contraleak::kernels::attention::{Attention, AttentionGrad, AttentionShape, attention, attention_grad};
 use contraleak::kernels::augment::{self, Batch, Images, PixelFormat, ViewOrder, ViewSettings};
 use contraleak::kernels::conv::depthwise::{
@@ -32,6 +32,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         subgroup,
         int64,
         exact_conv: false,
+        products: Products::Single,
         shared_memory: false,
         max_binding_bytes: 128 << 20,
         max_buffer_bytes: 256 << 20,
@@ -41,6 +42,13 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         max_workgroup_bytes: 16_384,
         offset_alignment: 256,
     };
+    let discrete = facts(KernelClass::Discrete, Some(32), true);
+    let cooperative = |subgroup| Facts {
+        products: Products::Cooperative,
+        subgroup: Some(subgroup),
+        max_workgroup_bytes: 32_768,
+        ..discrete.clone()
+    };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
     vec![
@@ -49,7 +57,11 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         ("software with subgroups of 4", facts(KernelClass::Software, Some(4), true)),
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),
-        ("discrete", facts(KernelClass::Discrete, Some(32), true)),
+        ("discrete", discrete.clone()),
+        ("rounded operands", Facts { products: Products::Rounded, ..discrete.clone() }),
+        ("cooperative matrices", cooperative(32)),
+        ("cooperative matrices, subgroups of 16", cooperative(16)),
+        ("cooperative matrices, subgroups of 64", cooperative(64)),
     ]
 }
 

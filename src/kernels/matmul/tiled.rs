@@ -24,7 +24,7 @@ pub(super) fn matmul(
     };
     recording.dispatch(Dispatch {
         shader: "gemm/matmul",
-        defines: tile.defines(of_a, of_b),
+        defines: tile.defines(recording.facts(), of_a, of_b),
         bindings: vec![Binding::Read(a.slice), Binding::Read(b.slice), Binding::Write(c.slice)],
         immediates: [m, n, k]
             .map(|v| v as u32)
