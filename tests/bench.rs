@@ -89,6 +89,7 @@ fn wrong_settings_are_named() {
         assert!(output.stdout.is_empty(), "{arguments:?}");
     };
     fails(&["step", "--arch", "resnet19"], 2, ["resnet19", "did you mean resnet18?"]);
+    fails(&["step", "--precision", "mixd"], 2, ["mixd", "did you mean mixed?"]);
     fails(&["step", "--batch", "1", "--size", "8", "--width", "8"], 2, ["batch", "at least 2"]);
     fails(&["encode", "--batch", "0"], 2, ["--batch", "0"]);
     fails(&["loss", "--rows", "7", "--dim", "8"], 1, ["7 projections", "even number"]);

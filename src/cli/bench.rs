@@ -10,9 +10,9 @@ use crate::Result;
 use crate::experiment::bench::{
     self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions,
 };
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuOptions};
 use crate::nn::{Architecture, Stem};
-use crate::train::EncoderConfig;
+use crate::train::{EncoderConfig, Precision};
 
 /// Measure throughput: training steps, encoding, the loss, the decision-boundary attack, every kernel, bare launches
 #[derive(clap::Args, Debug)]
@@ -81,6 +81,9 @@ struct StepArgs {
     /// Steps before the clock starts
     #[arg(long, value_name = "N", default_value_t = 2)]
     warm_up: usize,
+    /// f32, or mixed as in pretrain
+    #[arg(long, default_value = "f32", value_name = "NAME")]
+    precision: String,
     /// Also show where the time goes by kernel
     #[arg(long)]
     profile: bool,
@@ -178,12 +181,17 @@ struct KernelsArgs {
 struct DispatchArgs {}
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let gpu = Gpu::open(&global.gpu_options())?;
+    let precision = match &args.command {
+        BenchCommand::Step(args) => Precision::named(&args.precision)?,
+        _ => Precision::F32,
+    };
+    let gpu = Gpu::open(&GpuOptions { mixed_precision: precision.mixed, ..global.gpu_options() })?;
     let spinner = progress::spinner("measuring");
     match &args.command {
         BenchCommand::Step(args) => {
             let &StepArgs { batch, steps, warm_up, profile, .. } = args;
-            let options = StepOptions { encoder: args.encoder.config(), batch, warm_up, steps, profile };
+            let encoder = args.encoder.config();
+            let options = StepOptions { encoder, batch, precision, warm_up, steps, profile };
             show(&bench::step(&gpu, &options)?, global)
         }
         BenchCommand::Encode(args) => {

@@ -138,7 +138,7 @@ pub(super) fn encoder_program(config: &SimclrConfig, talos: &TalosConfig, parts:
     let censored = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     let contrastive = graph.apply1(NtXent { temperature: config.temperature }, &[embedded.projections])?;
     let adversary = parameters.span("adversary.");
-    parts.descend(&mut recording, graph, &inputs, &[contrastive, censored], 0..adversary.start)?;
+    parts.descend(&mut recording, graph, &inputs, &[contrastive, censored], 0..adversary.start, 0)?;
     Program::build(parts.gpu, &recording)
 }
 
@@ -180,7 +180,7 @@ pub(super) fn adversary_program(
     let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
-    parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;
+    parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."), 1)?;
     Program::build(parts.gpu, &recording)
 }
 

@@ -4,11 +4,13 @@ use super::config::{Place, Settings, Training};
 use super::images::GpuImages;
 use super::key_encoder::KeyEncoder;
 use super::model::{Model, Values, Weights};
+use super::precision::LossScale;
 use super::program::Parts;
 use crate::data::ImageSet;
 use crate::gpu::{Buffer, Gpu, MemoryPlan, Pending, Program, Submission};
 use crate::graph::Role;
 use crate::kernels::StepState;
+use crate::kernels::loss_scale::LossScaleState;
 use crate::optim::LearningRate;
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
@@ -34,6 +36,7 @@ pub struct Trainer<'a> {
     optimizer_state: Vec<Buffer>,
     images: GpuImages,
     step_state: Buffer,
+    loss_scale: Option<LossScale>,
     label_rows: Option<Buffer>,
     losses: Buffer,
     programs: Vec<Program>,
@@ -65,6 +68,7 @@ impl<'a> Trainer<'a> {
         training.check(set)?;
         let labels = training.labels(set)?;
         let settings = training.settings();
+        settings.precision.check_gpu(gpu)?;
         let model = Model::new(settings.encoder, training.attachments())?;
         let values = model.parameters.initial_values(settings.seed);
         let weights = model.upload(gpu, &values)?;
@@ -77,6 +81,10 @@ impl<'a> Trainer<'a> {
             .map(|i| gpu.buffer(&format!("optimizer state {i}"), bytes))
             .collect::<Result<Vec<_>>>()?;
         let step_state = gpu.buffer("step", size_of::<StepState>() as u64)?;
+        let steps = training.total_steps(set.len());
+        let scaling = settings.precision.loss_scaling;
+        let loss_scale =
+            scaling.map(|scaling| LossScale::new(gpu, scaling, &settings.optimizer, steps)).transpose()?;
         let rows = settings.batch * training.views();
         let label_rows = labels.map(|_| gpu.buffer("labels", rows as u64 * 4)).transpose()?;
         let losses = gpu.buffer("losses", LOSS_RING * 4)?;
@@ -90,6 +98,7 @@ impl<'a> Trainer<'a> {
             gradients: &gradients,
             optimizer_state: &optimizer_state,
             step_state: &step_state,
+            loss_scale: loss_scale.as_ref(),
             labels: label_rows.as_ref(),
             keys: keys.as_ref(),
             losses: &losses,
@@ -111,6 +120,7 @@ impl<'a> Trainer<'a> {
             optimizer_state,
             images,
             step_state,
+            loss_scale,
             label_rows,
             losses,
             programs,
@@ -209,6 +219,7 @@ impl<'a> Trainer<'a> {
             adam_bias1: bias1,
             adam_bias2_sqrt: bias2,
             queue_pointer: self.training.queue_pointer(self.done) as u32,
+            optimizer_step: place.step as u32,
             ..StepState::default()
         };
         self.gpu.write(&self.step_state, 0, &[state])?;
@@ -237,6 +248,26 @@ impl<'a> Trainer<'a> {
         let words = self.model.parameters.arena_bytes(Role::Trained) as usize / 4;
         let state = self.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
         Ok((values, state))
+    }
+
+    /// The state of dynamic loss scaling, where the run has it: the next step depends on it too.
+    pub fn loss_scale(&self) -> Result<Option<LossScaleState>> {
+        self.loss_scale.as_ref().map(|scale| scale.download(self.gpu)).transpose()
+    }
+
+    /// Goes on from what [`Trainer::loss_scale`] gave.
+    ///
+    /// # Errors
+    /// A state where the run has none, or none where it has one.
+    pub fn restore_loss_scale(&mut self, state: Option<LossScaleState>) -> Result<()> {
+        match (&self.loss_scale, state) {
+            (Some(scale), Some(state)) => scale.restore(self.gpu, state),
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(Error::shape("checkpoint: the state of loss scaling is missing")),
+            (None, Some(_)) => {
+                Err(Error::shape("checkpoint: has a state of loss scaling, which the run has not"))
+            }
+        }
     }
 
     /// Goes on from what [`Trainer::download`] gave after `done` steps.

@@ -14,6 +14,7 @@ use contraleak::kernels::conv::{
 use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
 use contraleak::kernels::loss::{self, CrossEntropy};
+use contraleak::kernels::loss_scale;
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::norm::{
     BatchNormEval, BatchNormGrad, BatchNormTrain, LayerNorm, LayerNormGrad, batch_norm_eval,
@@ -364,6 +365,12 @@ fn optimizers(r: &mut Recording) {
     let norm = bytes(r, 16);
     optim::gradient_norm(r, &[g, v], norm);
     optim::clip(r, norm, 1.0, &[g, v]).expect("fits");
+    let (scale, corrections) = (bytes(r, 16), bytes(r, 32));
+    loss_scale::unscale(r, scale, g).expect("fits");
+    let settings = loss_scale::Update { norm, corrections, phase: 0, growth_interval: 2000 };
+    loss_scale::update(r, &settings, scale, step);
+    let [loss, scaled] = [(); 2].map(|()| matrix(r, 6, 130));
+    loss_scale::scale_gradient(r, scale, loss, scaled);
 }
 
 fn augmentations(r: &mut Recording) {

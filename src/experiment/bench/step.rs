@@ -7,7 +7,7 @@ use crate::Result;
 use crate::augment::Recipe;
 use crate::data::faces::{FacesOptions, generate};
 use crate::gpu::{Gpu, MemoryPlan};
-use crate::train::{BatchNormScope, EncoderConfig, SimclrConfig, Trainer};
+use crate::train::{BatchNormScope, EncoderConfig, Precision, SimclrConfig, Trainer};
 use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
@@ -18,6 +18,8 @@ pub struct StepOptions {
     pub encoder: EncoderConfig,
     /// Images in a step; twice as many views.
     pub batch: usize,
+    /// As the GPU was opened.
+    pub precision: Precision,
     /// Steps before the clock starts: the first compiles.
     pub warm_up: usize,
     /// Timed steps, each waited for.
@@ -35,6 +37,8 @@ pub struct StepReport {
     pub encoder: EncoderConfig,
     pub batch: usize,
     pub views: usize,
+    /// Whether operands of products are rounded to f16.
+    pub mixed_precision: bool,
     pub steps: usize,
     /// Views over the median step.
     pub views_per_s: f64,
@@ -61,13 +65,14 @@ pub struct StepReport {
 /// # Errors
 /// Settings out of range; tensors over the adapter's limits.
 pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
-    let &StepOptions { encoder, batch, warm_up, steps, .. } = options;
+    let &StepOptions { encoder, batch, precision, warm_up, steps, .. } = options;
     let machine = Machine::of(gpu);
     let set = generate(&FacesOptions { count: 2 * batch, size: encoder.size, ..FacesOptions::default() })?;
     let recipe = Recipe { size: encoder.size, ..Recipe::named("moco-cifar")? };
     let epochs = (warm_up + steps).max(1) as u64;
     let config = SimclrConfig {
         batch_norm: BatchNormScope::Joint,
+        precision,
         ..SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, 0)
     };
     let start = Instant::now();
@@ -93,6 +98,7 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
         encoder,
         batch,
         views: 2 * batch,
+        mixed_precision: precision.mixed,
         steps: timing.runs,
         views_per_s: 2.0 * batch as f64 / timing.median,
         step_ms: timing.median * 1e3,
@@ -113,7 +119,8 @@ impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, min, max] = [self.step_ms, self.step_ms_min, self.step_ms_max].map(|ms| ms * 1e-3);
         let timing = Timing { median, min, max, runs: self.steps };
-        writeln!(f, "SimCLR step, {}, {} views", self.encoder, self.views)?;
+        let precision = if self.mixed_precision { ", mixed precision" } else { "" };
+        writeln!(f, "SimCLR step, {}, {} views{precision}", self.encoder, self.views)?;
         f.write_str(&list(&[
             ("on", self.machine.to_string()),
             ("views/s", short(self.views_per_s)),
