@@ -39,28 +39,41 @@ if grep -q 'kernel class *software' "$out/device.txt"; then
     say "this adapter is a CPU: WGPU_ADAPTER_NAME chooses another one"
 fi
 
+# Mixed precision where the adapter in use has it.
+precisions=f32
+if awk '/^  used/ { used = /used *yes/ } used && /^  mixed precision *yes/ { found = 1 } END { exit !found }' "$out/device.txt"; then
+    precisions="f32 mixed"
+else
+    say "mixed precision: left out, this adapter has no use for it (see $out/device.txt)"
+fi
+
 # One seed twice: equal files.
 train() {
-    "$CONTRALEAK" pretrain --data synthetic-faces:count=256,size=32 --batch 64 --epochs 5 --seed 3 --out "$1"
+    "$CONTRALEAK" pretrain --data synthetic-faces:count=256,size=32 --batch 64 --epochs 5 --seed 3 --precision "$2" --out "$1"
 }
 export -f train
-rm -rf "$out/first" "$out/second"
-if keep first-run 90 train "$out/first" && keep second-run 90 train "$out/second"; then
-    if cmp "$out/first/encoder.safetensors" "$out/second/encoder.safetensors"; then
-        say "determinism: the same bits twice"
+for precision in $precisions; do
+    first=$out/first-$precision second=$out/second-$precision
+    rm -rf "$first" "$second"
+    if keep "first-run-$precision" 90 train "$first" "$precision" && keep "second-run-$precision" 90 train "$second" "$precision"; then
+        if cmp "$first/encoder.safetensors" "$second/encoder.safetensors"; then
+            say "determinism, $precision: the same bits twice"
+        else
+            say "determinism, $precision: FAILED, two runs of one seed differ"
+            failed=1
+        fi
     else
-        say "determinism: FAILED, two runs of one seed differ"
         failed=1
     fi
-else
-    failed=1
-fi
+done
 
 keep matmul 60 "$CONTRALEAK" bench kernels --filter matmul --matrix 4096 || failed=1
 grep -h 'matmul Nn 4096' "$out/matmul.txt" | tee -a "$out/summary.txt"
 keep kernels 120 "$CONTRALEAK" bench kernels || failed=1
-keep step 90 "$CONTRALEAK" bench step --batch 512 --steps 10 --profile || failed=1
-grep -h 'views/s' "$out/step.txt" | tee -a "$out/summary.txt"
+for precision in $precisions; do
+    keep "step-$precision" 90 "$CONTRALEAK" bench step --batch 512 --steps 10 --profile --precision "$precision" || failed=1
+    grep -h 'views/s' "$out/step-$precision.txt" | tee -a "$out/summary.txt"
+done
 keep resnet50 90 "$CONTRALEAK" bench step --arch resnet50 --batch 256 --steps 5 || failed=1
 grep -h 'memory' "$out/resnet50.txt" | tee -a "$out/summary.txt"
 
@@ -69,9 +82,12 @@ if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; th
         "$python" benches/peers/pytorch.py step --contraleak "$CONTRALEAK" --batch 512 --device cuda --rounds 5 --runs 5 "$@"
     }
     export -f beside
-    for mode in "" --tf32 --autocast; do
-        keep "pytorch${mode}" 90 beside $mode || failed=1
-        say "beside PyTorch ${mode:-in f32}: $(tail -1 "$out/pytorch${mode}.txt")"
+    modes=("" --tf32 --autocast)
+    if [ "$precisions" != f32 ]; then modes+=("--autocast --mixed"); fi
+    for mode in "${modes[@]}"; do
+        name=pytorch${mode// /}
+        keep "$name" 90 beside $mode || failed=1
+        say "beside PyTorch ${mode:-in f32}: $(tail -1 "$out/$name.txt")"
     done
 else
     say "PyTorch: left out, $python has no torch that sees a GPU"

@@ -89,6 +89,7 @@ fn wrong_settings_are_named() {
         assert!(output.stdout.is_empty(), "{arguments:?}");
     };
     fails(&["step", "--arch", "resnet19"], 2, ["resnet19", "did you mean resnet18?"]);
+    fails(&["step", "--precision", "mixd"], 2, ["mixd", "did you mean mixed?"]);
     fails(&["step", "--batch", "1", "--size", "8", "--width", "8"], 2, ["batch", "at least 2"]);
     fails(&["step", "--batch", "65537"], 2, ["batch", "at most 65536"]);
     // One image more than a binding holds views of 256 KiB, which is what the first layer makes of them.

@@ -180,7 +180,12 @@ fn the_device_is_named_with_its_reason_and_its_kernels() {
     assert_eq!(fixed(&device), software, "{device:#}");
     let (stdout, _) = ends_with(0, &["device", "--deterministic", "--json"]);
     assert!(fixed(&serde_json::from_str(&stdout).unwrap()), "{stdout}");
+    // On a CPU or without cooperative matrices something stands against it, and is named.
+    let against = &used[0]["no_mixed_precision"];
+    let matrices = used[0]["cooperative_matrices"].as_array().unwrap();
+    assert!(against.as_str().is_some_and(|why| !why.is_empty()) || !matrices.is_empty(), "{}", used[0]);
     let (stdout, _) = ends_with(0, &["device"]);
+    assert_says(&stdout, &["mixed precision", against.as_str().unwrap_or("yes")]);
     let name = device["used"]["name"].as_str().unwrap();
     assert_says(&stdout, &[name, "used", "kernels conv2d", "features", used[0]["reason"].as_str().unwrap()]);
 }

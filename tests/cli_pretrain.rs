@@ -1,5 +1,6 @@
 //! Pre-train, encode, attack and report from outside: what is left on disk, what is said of mistakes, kills.
 
+mod common;
 use contraleak::nn::{EncoderFile, StateTensor};
 use contraleak::train::PretrainConfig;
 use image::{ImageBuffer, Luma, Rgb};
@@ -190,6 +191,7 @@ fn unknown_names_end_with_2_and_name_the_nearest() {
         ("--optimizer", "admaw", "adamw"),
         ("--augment", "moco-cifra", "moco-cifar"),
         ("--batch-norm", "per-veiw", "per-view"),
+        ("--precision", "mixd", "mixed"),
     ] {
         let arguments = ["pretrain", "--data", &data, "--out", path(&run), option, name];
         says(&ends_with(2, &arguments).1, &[name, &format!("did you mean {nearest}?"), "known:"]);
@@ -236,6 +238,28 @@ fn unknown_names_end_with_2_and_name_the_nearest() {
     says(&ends_with(2, &[&encode[..], &["--views", "2", "--augment", "moco"]].concat()).1, &["moco"]);
     says(&ends_with(2, &[&encode[..], &["--views", "0"]].concat()).1, &["views", "found 0"]);
     assert!(!run.exists());
+}
+
+/// Where the adapter has a use for it a run in mixed precision trains, elsewhere it is refused before anything is written.
+#[test]
+fn mixed_precision_trains_or_is_refused_with_its_reason() {
+    let out = tempdir().unwrap();
+    let run = out.path().join("run");
+    let device = json(&ends_with(0, &["device", "--json"]).0);
+    let used = device["adapters"].as_array().unwrap().iter().find(|a| a["used"] == true).unwrap();
+    let data = part("0..10");
+    let settings = ["--batch", "4", "--epochs", "2", "--width", "8", "--precision", "mixed", "--json"];
+    let arguments = [&["pretrain", "--data", &data, "--out", path(&run)][..], &settings].concat();
+    match used["no_mixed_precision"].as_str() {
+        Some(reason) => {
+            says(&ends_with(2, &arguments).1, &["mixed precision", reason, "leave --precision out"]);
+            assert!(!run.exists());
+        }
+        None => {
+            let report = json(&ends_with(0, &arguments).0);
+            assert!(report["skipped_steps"].as_u64().is_some_and(|skipped| skipped <= 4), "{report}");
+        }
+    }
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn errors_name_file_and_line() {
     assert!(message.starts_with("shaders/common/grid.wgsl:") && message.contains("WORKGROUP"), "{message}");
     // Within an import, the place is there.
     let message = preprocess_text("text", "#import gemm/tile\n", &Defines::new()).expect_err("needs sizes");
-    assert!(message.to_string().starts_with("shaders/gemm/tile.wgsl:"), "{message}");
+    assert!(message.to_string().starts_with("shaders/gemm/tile_plain.wgsl:"), "{message}");
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl Permutation {
         }
     }
 
+    /// For adapters with cooperative matrices alone.
+    fn cooperative(&self) -> bool {
+        self.defines.iter().any(|(name, value)| (name, value) == ("COOPERATIVE", "1"))
+    }
+
     fn text(&self) -> String {
         preprocess(self.shader, &self.defines).unwrap_or_else(|e| panic!("{e}"))
     }
@@ -212,6 +217,9 @@ fn launchers_reach_every_tile() {
         let all = BTreeSet::from([(32, 32), (64, 64), (128, 64), (128, 128)]);
         assert_eq!(tiles_of("discrete", shader), all, "{shader}");
         assert_eq!(tiles_of("integrated", shader), BTreeSet::from([(32, 32), (64, 64)]), "{shader}");
+        for class in ["rounded operands", "cooperative matrices", "cooperative matrices, subgroups of 64"] {
+            assert_eq!(tiles_of(class, shader), all, "{shader}, {class}");
+        }
     }
 }
 
@@ -222,9 +230,15 @@ fn every_permutation_is_valid_and_translates() {
     for (permutation, &portable) in &permutations {
         let module = permutation.module();
         check_interface(permutation, &module);
-        let capabilities = match portable {
-            true => Capabilities::IMMEDIATES,
-            false => Capabilities::IMMEDIATES | Capabilities::SUBGROUP | Capabilities::SHADER_INT64,
+        let capabilities = match (permutation.cooperative(), portable) {
+            (true, _) => {
+                Capabilities::IMMEDIATES
+                    | Capabilities::SUBGROUP
+                    | Capabilities::SHADER_FLOAT16
+                    | Capabilities::COOPERATIVE_MATRIX
+            }
+            (false, true) => Capabilities::IMMEDIATES,
+            (false, false) => Capabilities::IMMEDIATES | Capabilities::SUBGROUP | Capabilities::SHADER_INT64,
         };
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
@@ -232,18 +246,25 @@ fn every_permutation_is_valid_and_translates() {
         // As shipped, and as tests run.
         for checked in [false, true] {
             to_spirv(permutation, &module, &info, portable, checked);
+            if permutation.cooperative() {
+                // Metal's are of 8 x 8 and Direct3D has none.
+                continue;
+            }
             to_msl(permutation, &module, &info, portable, checked);
             to_hlsl(permutation, &module, &info, portable, checked);
         }
     }
     let shaders: BTreeSet<_> = permutations.keys().map(|p| p.shader).collect();
+    let cooperative = permutations.keys().filter(|p| p.cooperative()).count();
     println!(
-        "{} permutations of {} shaders checked, {} of them for software adapters with texture kernels only",
+        "{} permutations of {} shaders checked, {} of them for software adapters with texture kernels only, {cooperative} for cooperative matrices",
         permutations.len(),
         shaders.len(),
         texture_only.len()
     );
     assert!(permutations.len() > shaders.len() && !texture_only.is_empty());
+    // Four shaders in four tiles for three sizes of subgroups, the product of matrices in three layouts.
+    assert_eq!(cooperative, (3 + 3) * 4 * 3);
 }
 
 /// One entry point with the file's name; bindings, immediates and limits as the launcher and every adapter have them.
@@ -295,7 +316,8 @@ fn check_interface(permutation: &Permutation, module: &Module) {
     assert_eq!(bindings, permutation.bindings, "{permutation:?}: bindings of the shader and of its launcher");
     let buffers = bindings.iter().filter(|kind| **kind != Kind::Texture).count();
     assert!(buffers <= 8, "{permutation:?}: {buffers} storage buffers");
-    assert!(shared <= 16_384, "{permutation:?}: {shared} bytes of workgroup memory");
+    let room = if permutation.cooperative() { 32_768 } else { 16_384 };
+    assert!(shared <= room, "{permutation:?}: {shared} bytes of workgroup memory");
     assert_eq!(immediates as usize, 4 * permutation.immediate_words, "{permutation:?}: bytes of immediates");
     assert!(immediates <= 128, "{permutation:?}: {immediates} bytes of immediates");
     for (_, ty) in module.types.iter() {
@@ -318,6 +340,14 @@ fn policies(checked: bool) -> BoundsCheckPolicies {
 
 fn to_spirv(permutation: &Permutation, module: &Module, info: &ModuleInfo, portable: bool, checked: bool) {
     let mut capabilities = vec![spv::Capability::Shader, spv::Capability::ImageQuery];
+    if permutation.cooperative() {
+        capabilities.extend([
+            spv::Capability::Float16,
+            spv::Capability::GroupNonUniform,
+            spv::Capability::CooperativeMatrixKHR,
+            spv::Capability::VulkanMemoryModel,
+        ]);
+    }
     if !portable {
         capabilities.extend([
             spv::Capability::Int64,

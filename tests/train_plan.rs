@@ -3,7 +3,7 @@
 
 use contraleak::Error;
 use contraleak::augment::Recipe;
-use contraleak::gpu::{Allocator, Facts, KernelClass, MemoryPlan, TileRates};
+use contraleak::gpu::{Allocator, Facts, KernelClass, MemoryPlan, Products, TileRates};
 use contraleak::nn::{Architecture, Stem};
 use contraleak::optim::Optimizer;
 use contraleak::train::{
@@ -17,6 +17,7 @@ const SET: SetSize = SetSize { images: 50_000, height: 32, width: 32 };
 /// A GPU of its own as NVIDIA's driver describes one.
 fn discrete() -> Facts {
     Facts {
+        products: Products::Single,
         class: KernelClass::Discrete,
         subgroup: Some(32),
         exact_conv: false,

@@ -9,6 +9,7 @@
     peers/bin/python benches/peers/pytorch.py step --batch 512 --device cuda            # TF32 off
     peers/bin/python benches/peers/pytorch.py step --batch 512 --device cuda --tf32
     peers/bin/python benches/peers/pytorch.py step --batch 512 --device cuda --autocast
+    peers/bin/python benches/peers/pytorch.py step --batch 512 --device cuda --autocast --mixed
 
 Step: SimCLR on ResNet-18 with the CIFAR stem, NT-Xent, Adam. PyTorch is handed ready views, contraleak also makes them.
 Encode: the same encoder in evaluation mode. Loss: NT-Xent with its gradient. Not part of the tests.
@@ -106,6 +107,8 @@ def contraleak(args):
         "loss": ["loss", "--rows", str(args.rows), "--runs", str(args.runs)],
     }[args.work]
     exact = ["--exact-conv"] if args.exact_conv else []
+    if args.mixed and args.work == "step":
+        command += ["--precision", "mixed"]
     told = json.loads(subprocess.check_output([args.contraleak, "bench", *command, *exact, "--json"], stderr=subprocess.DEVNULL))
     return {
         "step": lambda: told["step_ms"] * 1e-3,
@@ -126,6 +129,7 @@ def main():
     parser.add_argument("--device", default="cpu", help="PyTorch's: cpu or cuda")
     parser.add_argument("--tf32", action="store_true")
     parser.add_argument("--autocast", action="store_true")
+    parser.add_argument("--mixed", action="store_true", help="contraleak's steps with --precision mixed")
     parser.add_argument("--exact-conv", action="store_true", help="contraleak's direct convolutions")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -8,6 +8,7 @@ struct StepState {
     adam_bias1: f32,
     adam_bias2_sqrt: f32,
     queue_pointer: u32,
-    spare0: vec2<u32>,
-    spare1: vec4<u32>,
+    skip: u32,
+    optimizer_step: u32,
+    spare: vec4<u32>,
 }

@@ -27,7 +27,8 @@ fn fetch_x(tap: Tap, image: u32, h0: i32, w0: i32) -> vec4<f32> {
 
 @compute @workgroup_size(${THREADS})
 fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-          @builtin(local_invocation_index) local: u32) {
+          place: Place) {
+    let local = place.local;
     let tile = group.x + group.y * groups.x;
     let column0 = tile % params.column_tiles * ${BN / 4}u;
     let row0 = tile / params.column_tiles * ${BM}u;
@@ -70,25 +71,26 @@ fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 #end
         }
         if k > 0u {
-            multiply_tiles(local % ${ROW_THREADS}u, local / ${ROW_THREADS}u);
+            multiply_tiles(place);
             workgroupBarrier();
         }
         if k >= params.k { break; }
 #for u in 0..UNITS_A
-        tile_a[(a_k4 + ${u * (THREADS / BM)}u) * ${A_STRIDE}u + a_row] = next_a_${u};
+        stage_a(a_k4 + ${u * (THREADS / BM)}u, a_row, next_a_${u});
 #end
 #for u in 0..UNITS_B
-        tile_b[(b_k + ${u * (THREADS / (BN / 4))}u) * ${B_STRIDE}u + b_column] = next_b_${u};
+        stage_b(b_k + ${u * (THREADS / (BN / 4))}u, b_column, next_b_${u});
 #end
         workgroupBarrier();
     }
 
+    finish_sums(place);
     let column4 = column0 + local / ${ROW_THREADS}u;
 #for j in 0..COLUMNS4
     let by_${j} = affine(min(column4 + ${j * COLUMN_THREADS}u, params.o4 - 1u), params.o4);
 #end
 #for i in 0..ROWS
-    let row_${i} = row0 + local % ${ROW_THREADS}u + ${i * ROW_THREADS}u;
+    let row_${i} = row0 + tile_row_${i}(local);
     if row_${i} < params.rows {
         let to = row_${i} / out_pixels * params.o4 * out_pixels + row_${i} % out_pixels;
 #for j in 0..COLUMNS4

@@ -37,7 +37,8 @@ fn count_of(first: u32, length: u32) -> u32 {
 
 @compute @workgroup_size(${THREADS})
 fn conv2d_grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                     @builtin(local_invocation_index) local: u32) {
+                     place: Place) {
+    let local = place.local;
     let tile = group.x + group.y * groups.x;
     if tile >= params.tiles { return; }
     let column0 = tile % params.column_tiles * ${BN / 4}u;
@@ -99,23 +100,24 @@ fn conv2d_grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
             b_tap = advance(b_tap, ${BK / 4}u, params.o4, taps_w);
         }
         if k > 0u {
-            multiply_tiles(local % ${ROW_THREADS}u, local / ${ROW_THREADS}u);
+            multiply_tiles(place);
             workgroupBarrier();
         }
         if k >= k_end { break; }
 #for u in 0..UNITS_A
-        tile_a[(a_k4 + ${u * (THREADS / BM)}u) * ${A_STRIDE}u + a_row] = next_a_${u};
+        stage_a(a_k4 + ${u * (THREADS / BM)}u, a_row, next_a_${u});
 #end
 #for u in 0..UNITS_B
-        tile_b[b_k4 * ${B_STRIDE}u + b_column + ${u * (THREADS / (BK / 4))}u] = next_b_${u};
+        stage_b(b_k4, b_column + ${u * (THREADS / (BK / 4))}u, next_b_${u});
 #end
         workgroupBarrier();
     }
 
+    finish_sums(place);
     let in_pixels = params.in_h * params.in_w;
     let column4 = column0 + local / ${ROW_THREADS}u;
 #for i in 0..ROWS
-    let row_${i} = row0 + local % ${ROW_THREADS}u + ${i * ROW_THREADS}u;
+    let row_${i} = row0 + tile_row_${i}(local);
     if row_${i} < rows {
         let in_class = row_${i} % class_pixels;
         let h = first_h + in_class / class_width * params.stride;

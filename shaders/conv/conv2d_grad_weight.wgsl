@@ -18,7 +18,8 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(${THREADS})
 fn conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                      @builtin(local_invocation_index) local: u32) {
+                      place: Place) {
+    let local = place.local;
     let tile = group.x + group.y * groups.x;
     if tile >= params.tiles { return; }
     let column0 = tile % params.column_tiles * ${BN / 4}u;
@@ -69,19 +70,20 @@ fn conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
 #end
         }
         if p > first {
-            multiply_tiles(local % ${ROW_THREADS}u, local / ${ROW_THREADS}u);
+            multiply_tiles(place);
             workgroupBarrier();
         }
         if p >= end { break; }
 #for u in 0..UNITS_A
-        tile_a[my_k * ${A_STRIDE}u + my_unit + ${u * (THREADS / BK)}u] = next_a_${u};
+        stage_a(my_k, my_unit + ${u * (THREADS / BK)}u, next_a_${u});
 #end
 #for u in 0..UNITS_B
-        tile_b[my_k * ${B_STRIDE}u + my_unit + ${u * (THREADS / BK)}u] = next_b_${u};
+        stage_b(my_k, my_unit + ${u * (THREADS / BK)}u, next_b_${u});
 #end
         workgroupBarrier();
     }
 
+    finish_sums(place);
     let rows = rows4 * 4u;
     let to = part * rows * params.o4;
 #for j in 0..COLUMNS4
@@ -91,7 +93,7 @@ fn conv2d_grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
         let lanes = min(8u, params.o4 - panel * 8u);
         let base = to + panel * 8u * rows + column4_${j} % 8u;
 #for i in 0..ROWS
-        let row_${i} = 4u * (row0 + local % ${ROW_THREADS}u + ${i / 4 * ROW_THREADS}u) + ${i % 4}u;
+        let row_${i} = 4u * row0 + tile_row_${i}(local);
         if row_${i} < rows { parts[base + row_${i} * lanes] = acc_${i}_${j}; }
 #end
     }

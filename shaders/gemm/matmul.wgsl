@@ -24,7 +24,8 @@ fn fetch_b(first: u32, row: u32, rows: u32, column4: u32, width: u32) -> vec4<f3
 
 @compute @workgroup_size(${THREADS})
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-          @builtin(local_invocation_index) local: u32) {
+          place: Place) {
+    let local = place.local;
     let tile = group.x + group.y * groups.x;
     if tile >= params.tiles { return; }
     let column0 = tile % params.column_tiles * ${BN}u;
@@ -76,26 +77,22 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
 #end
         }
         if k > first_k {
-            multiply_tiles(local % ${ROW_THREADS}u, local / ${ROW_THREADS}u);
+            multiply_tiles(place);
             workgroupBarrier();
         }
         if k >= end_k { break; }
 #for u in 0..UNITS_A
-        tile_a[a_k_${u} * ${A_STRIDE}u + a_row_${u}] = next_a_${u};
+        stage_a(a_k_${u}, a_row_${u}, next_a_${u});
 #end
 #for u in 0..UNITS_B
-        tile_b[b_k_${u} * ${B_STRIDE}u + b_column_${u}] = next_b_${u};
+        stage_b(b_k_${u}, b_column_${u}, next_b_${u});
 #end
         workgroupBarrier();
     }
-    let tile_row = local % ${ROW_THREADS}u;
+    finish_sums(place);
     let column4 = column0 / 4u + local / ${ROW_THREADS}u;
 #for i in 0..ROWS
-#if A_ALONG_ROWS
-    let row_${i} = row0 + 4u * (tile_row + ${i / 4 * ROW_THREADS}u) + ${i % 4}u;
-#else
-    let row_${i} = row0 + tile_row + ${i * ROW_THREADS}u;
-#endif
+    let row_${i} = row0 + tile_row_${i}(local);
     if row_${i} < params.m {
 #for j in 0..COLUMNS4
         if column4 + ${j * COLUMN_THREADS}u < n4 {

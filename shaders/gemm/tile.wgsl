@@ -1,65 +1,14 @@
 // The inner part of every tiled product: C[BM, BN] += A[BM, BK] · B[BK, BN], A and B in workgroup memory.
-// A texel of the A tile holds four k of one row, [k4][row], or with A_ALONG_ROWS four rows of one k, [k][row4].
-// A texel of the B tile holds four columns of one k, [k][column4], or with B_ALONG_K four k of one column, [k4][column].
-// Whoever fills the tiles picks the form that its operand has in memory: turning a 4x4 block around in registers is free.
-// An invocation owns ROWS rows and COLUMNS4 texels of columns, spread over the tile so that neighbouring invocations
-// read neighbouring texels of A and the same texel of B. Its accumulators are private and start at zero.
-// Constants: BM, BN, BK, ROWS, COLUMNS4, ROW_THREADS = BM / ROWS, COLUMN_THREADS = BN / 4 / COLUMNS4,
-// A_STRIDE and B_STRIDE = texels from one k or k4 to the next.
-#if A_ALONG_ROWS
-var<workgroup> tile_a: array<vec4<f32>, ${BK * A_STRIDE}>;
+// What a kernel around it does: `stage_a` and `stage_b` put what it fetched into the tiles, `multiply_tiles` adds their
+// product, `finish_sums` after the last one leaves the sums in accumulators: `acc_{i}_{j}` of an invocation holds the four
+// columns 4·(local / ROW_THREADS + j·COLUMN_THREADS) + 0..3 of row `tile_row_{i}(local)` of the tile.
+// A texel that is fetched holds four k of one row of A, or with A_ALONG_ROWS four rows of one k; four columns of one k of
+// B, or with B_ALONG_K four k of one column. Whoever fetches picks the form that its operand has in memory.
+// Constants: BM, BN, BK, ROWS, COLUMNS4, ROW_THREADS, COLUMN_THREADS = BN / 4 / COLUMNS4,
+// A_STRIDE and B_STRIDE = texels from one line of a tile to the next.
+// ROUNDED rounds operands to f16 and adds in f32; COOPERATIVE does the same on cooperative matrices.
+#if COOPERATIVE
+#import gemm/tile_cooperative
 #else
-var<workgroup> tile_a: array<vec4<f32>, ${BK / 4 * A_STRIDE}>;
+#import gemm/tile_plain
 #endif
-#if B_ALONG_K
-var<workgroup> tile_b: array<vec4<f32>, ${BK / 4 * B_STRIDE}>;
-#else
-var<workgroup> tile_b: array<vec4<f32>, ${BK * B_STRIDE}>;
-#endif
-#for i in 0..ROWS
-#for j in 0..COLUMNS4
-var<private> acc_${i}_${j}: vec4<f32>;
-#end
-#end
-
-// row = local % ROW_THREADS, column = local / ROW_THREADS.
-fn multiply_tiles(row: u32, column: u32) {
-    for (var k4 = 0u; k4 < ${BK / 4}u; k4++) {
-#if !A_ALONG_ROWS
-#for i in 0..ROWS
-        let a_${i} = tile_a[k4 * ${A_STRIDE}u + row + ${i * ROW_THREADS}u];
-#end
-#endif
-#if B_ALONG_K
-#for j in 0..COLUMNS4
-        let at_${j} = k4 * ${B_STRIDE}u + 4u * (column + ${j * COLUMN_THREADS}u);
-#for e in 0..4
-        let t_${j}_${e} = tile_b[at_${j} + ${e}u];
-#end
-#end
-#endif
-#for q in 0..4
-#for j in 0..COLUMNS4
-#if B_ALONG_K
-        let b_${q}_${j} = vec4<f32>(t_${j}_0.${q:xyzw}, t_${j}_1.${q:xyzw}, t_${j}_2.${q:xyzw}, t_${j}_3.${q:xyzw});
-#else
-        let b_${q}_${j} = tile_b[(k4 * 4u + ${q}u) * ${B_STRIDE}u + column + ${j * COLUMN_THREADS}u];
-#endif
-#end
-#if A_ALONG_ROWS
-#for g in 0..ROWS / 4
-        let a_${q}_${g} = tile_a[(k4 * 4u + ${q}u) * ${A_STRIDE}u + row + ${g * ROW_THREADS}u];
-#end
-#endif
-#for i in 0..ROWS
-#for j in 0..COLUMNS4
-#if A_ALONG_ROWS
-        acc_${i}_${j} = fma(vec4<f32>(a_${q}_${i / 4}.${i % 4:xyzw}), b_${q}_${j}, acc_${i}_${j});
-#else
-        acc_${i}_${j} = fma(vec4<f32>(a_${i}.${q:xyzw}), b_${q}_${j}, acc_${i}_${j});
-#endif
-#end
-#end
-#end
-    }
-}

@@ -1,7 +1,7 @@
 // One step of Adam (Kingma and Ba, ICLR 2015), with λ in the gradient, or decoupled (AdamW):
 //   Adam: d = g + λp. AdamW: p ← p(1 − ηλ), d = g. Then
 //   m ← β₁m + (1−β₁)d; v ← β₂v + (1−β₂)d²; p ← p − η/(1−β₁ᵗ)·m / (√v/√(1−β₂ᵗ) + ε).
-// binding 0: StepState (η and both corrections), 1: g [vec4], 2: p [vec4], 3: m [vec4], 4: v [vec4].
+// binding 0: StepState (η, both corrections, skip), 1: g [vec4], 2: p [vec4], 3: m [vec4], 4: v [vec4].
 // Grid: a workgroup for every ${WORKGROUP}·${ITEMS} vec4. Roofline: memory, 28 bytes an element.
 // ε > 0 keeps padding lanes, where everything is zero, at zero.
 #import common/step
@@ -18,6 +18,7 @@ var<immediate> params: Params;
 fn adam(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let first = (group.x + group.y * groups.x) * ${WORKGROUP * ITEMS}u + local;
+    if state.skip != 0u { return; }
     let rate = state.learning_rate / state.adam_bias1;
     let correction = 1.0 / state.adam_bias2_sqrt;
     let decoupled = params.decoupled != 0u;

@@ -1,5 +1,5 @@
 // Third stage of LARS (You, Gitman and Ginsburg, 2017): d = g + λp; v ← μv + r·d; p ← p − ηv, r of the segment.
-// binding 0: StepState (η), 1: chunks [count] of (segment, first vec4, vec4s, unused), 2: ratios of segments,
+// binding 0: StepState (η, skip), 1: chunks [count] of (segment, first vec4, vec4s, unused), 2: ratios of segments,
 // 3: g [vec4], 4: p [vec4], 5: v [vec4].
 // Grid: one workgroup for each chunk. Roofline: memory, 20 bytes an element.
 #import common/step
@@ -17,7 +17,7 @@ var<immediate> params: Params;
 fn lars(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
     let index = group.x + group.y * groups.x;
-    if index >= params.count { return; }
+    if index >= params.count || state.skip != 0u { return; }
     let chunk = chunks[index];
     let ratio = ratios[chunk.x];
     for (var k = local; k < chunk.z; k += ${WORKGROUP}u) {

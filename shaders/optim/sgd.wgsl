@@ -1,7 +1,7 @@
 // One step of stochastic gradient descent:
 //   d = g + λp; v ← μv + d; p ← p − ηv, or with Nesterov's momentum p ← p − η(d + μv).
 // Without MOMENTUM there is no v and p ← p − ηd.
-// binding 0: StepState (η), 1: g [vec4], 2: p [vec4], 3: v [vec4] (MOMENTUM only).
+// binding 0: StepState (η, skip), 1: g [vec4], 2: p [vec4], 3: v [vec4] (MOMENTUM only).
 // Grid: a workgroup for every ${WORKGROUP}·${ITEMS} vec4. Roofline: memory, 20 bytes an element (12 without momentum).
 #import common/step
 
@@ -18,6 +18,7 @@ var<immediate> params: Params;
 fn sgd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
        @builtin(local_invocation_index) local: u32) {
     let first = (group.x + group.y * groups.x) * ${WORKGROUP * ITEMS}u + local;
+    if state.skip != 0u { return; }
     let rate = state.learning_rate;
     for (var k = 0u; k < ${ITEMS}u; k++) {
         let i = first + k * ${WORKGROUP}u;

@@ -11,7 +11,7 @@ use crate::experiment::bench::{
     self, EncodeOptions, HopSkipJumpOptions, KernelsOptions, LossOptions, Scale, StepOptions,
 };
 use crate::nn::{Architecture, Stem};
-use crate::train::EncoderConfig;
+use crate::train::{EncoderConfig, Precision};
 
 /// Measure throughput: training steps, encoding, the loss, the decision-boundary attack, every kernel, bare launches
 #[derive(clap::Args, Debug)]
@@ -80,6 +80,9 @@ struct StepArgs {
     /// Steps before the clock starts
     #[arg(long, value_name = "N", default_value_t = 2)]
     warm_up: usize,
+    /// f32, or mixed as in pretrain
+    #[arg(long, default_value = "f32", value_name = "NAME")]
+    precision: String,
     /// Also show where the time goes by kernel
     #[arg(long)]
     profile: bool,
@@ -177,12 +180,17 @@ struct KernelsArgs {
 struct DispatchArgs {}
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let gpu = global.open_gpu()?;
+    let precision = match &args.command {
+        BenchCommand::Step(args) => Precision::named(&args.precision)?,
+        _ => Precision::F32,
+    };
+    let gpu = global.open_gpu_for(precision)?;
     let spinner = progress::spinner("measuring");
     match &args.command {
         BenchCommand::Step(args) => {
             let &StepArgs { batch, steps, warm_up, profile, .. } = args;
-            let options = StepOptions { encoder: args.encoder.config(), batch, warm_up, steps, profile };
+            let encoder = args.encoder.config();
+            let options = StepOptions { encoder, batch, precision, warm_up, steps, profile };
             show(&bench::step(&gpu, &options)?, global)
         }
         BenchCommand::Encode(args) => {

@@ -63,6 +63,10 @@ fn adapter_text(adapter: &AdapterDescription) -> String {
         (min, max) if min == max => min.to_string(),
         (min, max) => format!("{min} to {max}"),
     };
+    let matrices = match &adapter.cooperative_matrices[..] {
+        [] => "none".into(),
+        kinds => wrapped(kinds, 19),
+    };
     let heading = format!("{} ({}, {})", adapter.name, adapter.backend, adapter.device_type);
     let state = if adapter.used { "yes" } else { "no" };
     output::aligned(&[
@@ -74,6 +78,11 @@ fn adapter_text(adapter: &AdapterDescription) -> String {
         ("  storage binding", output::bytes(adapter.max_storage_buffer_binding_size)),
         ("  buffer", output::bytes(adapter.max_buffer_size)),
         ("  texture side", adapter.max_texture_dimension_2d.to_string()),
+        ("  matrices", matrices),
+        (
+            "  mixed precision",
+            adapter.no_mixed_precision.clone().map_or("yes".into(), |problem| format!("no: {problem}")),
+        ),
         ("  features", wrapped(&adapter.features, 19)),
     ]) + "\n"
 }

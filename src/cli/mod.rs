@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use crate::gpu::{Gpu, GpuOptions};
 use crate::kernels::tune;
+use crate::train::Precision;
 use crate::{Error, Result};
 
 #[derive(Parser)]
@@ -73,9 +74,18 @@ impl Global {
     /// # Errors
     /// See [`Gpu::open`].
     fn open_gpu(&self) -> Result<Gpu> {
+        self.open_gpu_for(Precision::F32)
+    }
+
+    /// The same for training in `precision`.
+    ///
+    /// # Errors
+    /// See [`Gpu::open`]; an adapter that cannot multiply so, by the reason.
+    fn open_gpu_for(&self, precision: Precision) -> Result<Gpu> {
         let options = GpuOptions {
             exact_conv: self.exact_conv,
             deterministic: self.deterministic,
+            mixed_precision: precision.mixed,
             ..GpuOptions::default()
         };
         tune::open(&options)

@@ -16,7 +16,7 @@ use crate::nn::{Architecture, HeadKind, Stem};
 use crate::optim::{Optimizer, Schedule};
 use crate::train::talos::{CensoredImage, CensoredLocation};
 use crate::train::{
-    self, BatchNormScope, EncoderConfig, Outcome, PretrainConfig, RunOptions, SimclrConfig, Start,
+    self, BatchNormScope, EncoderConfig, Outcome, Precision, PretrainConfig, RunOptions, SimclrConfig, Start,
     SupervisedConfig, TalosConfig, Training,
 };
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder; its own settings hold
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "preset", "from", "talos", "talos_image", "talos_location", "compat", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "queue", "momentum", "splits", "no_shuffle", "symmetric", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "method", "preset", "from", "talos", "talos_image", "talos_location", "compat", "arch", "stem", "width", "size", "batch", "epochs", "temperature", "head", "batch_norm", "queue", "momentum", "splits", "no_shuffle", "symmetric", "optimizer", "learning_rate", "weight_decay", "schedule", "augment", "seed", "precision"])]
     resume: Option<PathBuf>,
     /// Start from the weights of this encoder instead of random ones
     #[arg(long, value_name = "FILE")]
@@ -136,6 +136,9 @@ pub struct Args {
     /// Seed of every random number: equal seeds give equal results
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// f32, or mixed: products of f16 operands with f32 sums and dynamic loss scaling, on GPUs with cooperative matrices
+    #[arg(long, default_value = "f32", value_name = "NAME")]
+    precision: String,
     /// Steps between checkpoints [default: one every half minute]
     #[arg(long, value_name = "STEPS")]
     checkpoint_every: Option<u64>,
@@ -147,6 +150,9 @@ struct Report {
     encoder_sha256: String,
     steps: u64,
     final_loss: f32,
+    /// By loss scaling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped_steps: Option<u64>,
     seconds: f64,
     views_per_s: f64,
     adapter: String,
@@ -176,7 +182,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             (configuration(args, data, &set)?, set, out.clone())
         }
     };
-    let gpu = global.open_gpu()?;
+    let gpu = global.open_gpu_for(config.training.settings().precision)?;
     let total = config.training.total_steps(set.len());
     let mut watch = Watch(progress::bar(total, "training", "steps"));
     let views = config.training.settings().batch * config.training.views();
@@ -193,6 +199,7 @@ fn show(outcome: &Outcome, views: usize, gpu: &Gpu, global: &Global) -> Result<(
         encoder_sha256: outcome.encoder_sha256.clone(),
         steps: outcome.steps,
         final_loss: outcome.final_loss,
+        skipped_steps: outcome.skipped_steps,
         seconds: outcome.seconds,
         views_per_s: (outcome.steps_here * views as u64) as f64 / outcome.seconds.max(1e-9),
         adapter: gpu.description().name.clone(),
@@ -200,10 +207,14 @@ fn show(outcome: &Outcome, views: usize, gpu: &Gpu, global: &Global) -> Result<(
     if global.json {
         return output::json(&report);
     }
+    let steps = match report.skipped_steps {
+        Some(skipped) => format!("{}, {skipped} of them skipped by loss scaling", report.steps),
+        None => report.steps.to_string(),
+    };
     output::text(&output::aligned(&[
         ("encoder", report.encoder.clone()),
         ("  sha256", report.encoder_sha256.clone()),
-        ("  steps", report.steps.to_string()),
+        ("  steps", steps),
         ("  final loss", format!("{:.4}", report.final_loss)),
         (
             "  time",
@@ -220,7 +231,7 @@ fn open(spec: &str) -> Result<ImageSet> {
 }
 
 fn configuration(args: &Args, data: &str, set: &ImageSet) -> Result<PretrainConfig> {
-    let training = training(args, set)?;
+    let training = training(args, set)?.with_precision(Precision::named(&args.precision)?);
     training.check(set)?;
     let start = match &args.from {
         Some(file) => Some(Start { file: file.clone(), sha256: EncoderFile::read(file)?.sha256 }),

@@ -1,7 +1,8 @@
 //! Adapter choice, the opened device, and what kernels may know of it.
 
+use super::cooperative;
 use super::pipeline::PipelineCache;
-use super::recording::Facts;
+use super::recording::{Facts, Products};
 use super::shared_memory;
 use super::tune::TileRates;
 use crate::{Error, Result};
@@ -28,6 +29,8 @@ pub struct GpuOptions {
     pub exact_conv: bool,
     /// Tiles by the fixed table alone: nothing is measured, no cache is read or written.
     pub deterministic: bool,
+    /// Products of operands rounded to f16 on cooperative matrices, see [`Products::Cooperative`].
+    pub mixed_precision: bool,
 }
 
 /// What `contraleak device` says of one adapter.
@@ -48,6 +51,10 @@ pub struct AdapterDescription {
     pub max_buffer_size: u64,
     pub max_texture_dimension_2d: u32,
     pub features: Vec<String>,
+    /// Cooperative matrices, each as M x N x K with the types of operands and sums.
+    pub cooperative_matrices: Vec<String>,
+    /// What stands against mixed precision here; `None` where it can be asked for.
+    pub no_mixed_precision: Option<String>,
 }
 
 /// An opened device with its pipelines. Cheap to share by reference; all methods take `&self`.
@@ -73,7 +80,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] when no adapter is found (the message says what to install on this system),
     /// when the named one does not exist (the message lists those that do), or when it lacks a
-    /// feature that every kernel needs.
+    /// feature that every kernel needs. [`Error::Usage`] for mixed precision on an adapter that has no use for it.
     pub fn open(options: &GpuOptions) -> Result<Gpu> {
         let candidates = candidates();
         let chosen = choose(&candidates)?;
@@ -86,11 +93,25 @@ impl Gpu {
                 description.name, description.driver, description.driver_info
             )));
         }
-        let features = wgpu::Features::IMMEDIATES | (WANTED & adapter.features());
+        let mut features = wgpu::Features::IMMEDIATES | (WANTED & adapter.features());
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if options.mixed_precision {
+            if let Some(problem) = &description.no_mixed_precision {
+                return Err(Error::usage(format!(
+                    "mixed precision: adapter {}: {problem}; leave --precision out, or choose another adapter with WGPU_ADAPTER_NAME",
+                    description.name
+                )));
+            }
+            features |= cooperative::FEATURES;
+            // SAFETY: wgpu calls a feature experimental whose use its validation does not cover. Every shader that uses this
+            // one is tested, and a product of known values is compared before the first training step.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("contraleak"),
             required_features: features,
             required_limits: adapter.limits(),
+            experimental_features: experimental,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         }))
@@ -110,6 +131,7 @@ impl Gpu {
                 && info.subgroup_min_size == info.subgroup_max_size)
                 .then_some(info.subgroup_min_size),
             exact_conv: options.exact_conv,
+            products: if options.mixed_precision { Products::Cooperative } else { Products::Single },
             shared_memory: shared_memory::available(&device, &info),
             int64: features.contains(wgpu::Features::SHADER_INT64),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -131,6 +153,13 @@ impl Gpu {
             description,
             device_errors,
         })
+    }
+
+    /// The same device whose kernels are told other facts: tests force variants that its adapter would not get.
+    #[must_use]
+    pub fn with_facts(mut self, facts: Facts) -> Gpu {
+        self.facts = facts;
+        self
     }
 
     /// What kernels may know of this adapter.
@@ -260,6 +289,8 @@ fn describe(candidates: &[Candidate], chosen: Option<usize>) -> Vec<AdapterDescr
                 max_buffer_size: limits.max_buffer_size,
                 max_texture_dimension_2d: limits.max_texture_dimension_2d,
                 features: adapter.features().iter_names().map(|(n, _)| n.to_string()).collect(),
+                cooperative_matrices: cooperative::kinds(adapter),
+                no_mixed_precision: cooperative::problem(adapter, info),
             }
         })
         .collect()

@@ -7,6 +7,7 @@
 //! [`Program::submit`] replays the whole list without allocating anything.
 
 mod adapter;
+mod cooperative;
 mod expression;
 mod memory;
 mod pipeline;
@@ -24,6 +25,8 @@ pub use memory::{Allocator, Buffer};
 pub use plan::MemoryPlan;
 pub use profile::{KernelTime, Profile};
 pub use program::{Program, Submission};
-pub use recording::{Binding, BufferId, Dispatch, Facts, Recording, Slice, TEXTURE_WIDTH, TextureId};
+pub use recording::{
+    Binding, BufferId, Dispatch, Facts, Products, Recording, Slice, TEXTURE_WIDTH, TextureId,
+};
 pub use transfer::Pending;
 pub use tune::{RateSource, TileRate, TileRates, TuneCache, TuneKey};

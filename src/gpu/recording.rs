@@ -6,6 +6,20 @@ use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
 use super::tune::TileRates;
 
+/// How the tiled kernels of the GPU classes multiply (matrix products and dense convolutions, in every direction).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Products {
+    /// In f32 throughout.
+    #[default]
+    Single,
+    /// Operands rounded to f16, sums in f32, on plain arithmetic: the numbers of `Cooperative` up to the order of sums, on
+    /// any adapter and without its speed. Tests ask for it; no command does.
+    Rounded,
+    /// Operands rounded to f16, sums in f32, on cooperative matrices ("tensor cores").
+    Cooperative,
+}
+
 /// What kernels may know of the adapter they will run on. Tests change fields to force a variant.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Facts {
@@ -14,6 +28,7 @@ pub struct Facts {
     pub subgroup: Option<u32>,
     /// Direct convolutions everywhere, never Winograd's.
     pub exact_conv: bool,
+    pub products: Products,
     /// Memory that is a buffer and an operand texture at once: copies between the two are left out where nothing
     /// changes the buffer before the texture is read.
     pub shared_memory: bool,

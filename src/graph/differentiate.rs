@@ -1,6 +1,6 @@
 //! Reverse-mode differentiation on the tape.
 
-use super::ops::{Add, Scale};
+use super::ops::{Add, Scale, ScaleGradient};
 use super::parameters::ParameterId;
 use super::trace::{Graph, Value};
 use crate::Result;
@@ -14,13 +14,23 @@ impl Graph {
 
     /// [`Graph::backward`] of Σ weight·loss in one walk. A loss is named once.
     pub fn backward_weighted(&mut self, losses: &[(Value, f32)]) -> Result<Vec<(ParameterId, Value)>> {
-        let gradients = self.gradients(losses)?;
+        self.backward_scaled(losses, None)
+    }
+
+    /// [`Graph::backward_weighted`], all gradients times the loss scale in `scale`, if it is given: a
+    /// [`LossScaleState`](crate::kernels::loss_scale::LossScaleState).
+    pub fn backward_scaled(
+        &mut self,
+        losses: &[(Value, f32)],
+        scale: Option<Value>,
+    ) -> Result<Vec<(ParameterId, Value)>> {
+        let gradients = self.gradients(losses, scale)?;
         let parameters: Vec<_> = self.parameters().collect();
         Ok(parameters.into_iter().filter_map(|(id, v)| gradients[v.0].map(|g| (id, g))).collect())
     }
 
     /// The gradient of Σ weight·loss for every value that existed before, where there is one.
-    fn gradients(&mut self, losses: &[(Value, f32)]) -> Result<Vec<Option<Value>>> {
+    fn gradients(&mut self, losses: &[(Value, f32)], scale: Option<Value>) -> Result<Vec<Option<Value>>> {
         let mut gradient: Vec<Option<Value>> = vec![None; self.values.len()];
         for index in (0..self.nodes.len()).rev() {
             let node = self.nodes[index].clone();
@@ -40,6 +50,9 @@ impl Graph {
                     // A loss is a root and knows no upstream: its weight joins here.
                     if weight != 1.0 {
                         add = self.apply1(Scale(weight), &[add])?;
+                    }
+                    if let (Some(scale), Some(_)) = (scale, root) {
+                        add = self.apply1(ScaleGradient, &[add, scale])?;
                     }
                     gradient[input.0] = Some(match gradient[input.0] {
                         Some(sum) => self.apply1(Add, &[sum, add])?,

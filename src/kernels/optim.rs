@@ -1,5 +1,6 @@
 //! Optimizer steps over flat arenas: parameters, gradients and state in buffers of one length, in whole
-//! vec4. Learning rate and Adam's bias corrections come from the [`StepState`](super::StepState).
+//! vec4. Learning rate and Adam's bias corrections come from the [`StepState`](super::StepState); where it says `skip`, parameters
+//! and state stay as they are.
 //!
 //! Elements are treated alike, so padding lanes and gaps (all zero) stay zero. Arenas larger than one
 //! binding may be are split here; only LARS wants an arena that fits.
@@ -183,17 +184,17 @@ pub fn clip(recording: &mut Recording, norm: Slice, limit: f64, gradients: &[Sli
 }
 
 /// A kernel that treats every element alone: one small buffer first, arenas to read, arenas to update.
-struct Elementwise {
-    shader: &'static str,
-    defines: Defines,
+pub(super) struct Elementwise {
+    pub shader: &'static str,
+    pub defines: Defines,
     /// After the number of vec4.
-    immediates: Vec<u32>,
+    pub immediates: Vec<u32>,
     /// For each element.
-    flops: u64,
+    pub flops: u64,
 }
 
 impl Elementwise {
-    fn record(
+    pub fn record(
         self,
         recording: &mut Recording,
         small: Option<Slice>,

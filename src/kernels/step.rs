@@ -20,5 +20,10 @@ pub struct StepState {
     pub adam_bias2_sqrt: f32,
     /// First row of the queue that this step overwrites (MoCo).
     pub queue_pointer: u32,
-    pub spare: [u32; 6],
+    /// 1: gradients are not finite and the optimizer leaves everything as it was ([`loss_scale::update`](super::loss_scale::update)
+    /// writes it).
+    pub skip: u32,
+    /// Steps of this phase done before, skipped ones included.
+    pub optimizer_step: u32,
+    pub spare: [u32; 4],
 }

@@ -1,7 +1,7 @@
 //! Tile sizes of the products that stage their operands in workgroup memory (`shaders/gemm/tile.wgsl`).
 
 use crate::gpu::shader::Defines;
-use crate::gpu::{Facts, KernelClass};
+use crate::gpu::{Facts, KernelClass, Products};
 
 /// What one workgroup computes: `rows` x `columns` of the result, `depth` of the sum at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,23 @@ pub(super) const TABLE: [Tile; 6] = [LARGE, TALL, WIDE, MEDIUM, NARROW, SMALL];
 const DISCRETE: (&[(Tile, u64)], u64) = (&[(LARGE, 100), (TALL, 95), (MEDIUM, 75), (SMALL, 45)], 128);
 const INTEGRATED: (&[(Tile, u64)], u64) = (&[(MEDIUM, 75), (SMALL, 45)], 16);
 
+/// Tiles on cooperative matrices of 16 x 16: an invocation ends with every sixteenth row. Larger tiles count for more here,
+/// because products cost a fraction of what staging does. The largest takes 28 KiB: two operands of 128 lines of ten texels of
+/// f16, and sixteen rows of results.
+const fn cooperative(rows: u32, columns: u32, own_columns4: u32) -> Tile {
+    tile(rows, columns, 32, rows / 16, own_columns4)
+}
+
+const COOPERATIVE: (&[(Tile, u64)], u64) = (
+    &[
+        (cooperative(128, 128, 2), 100),
+        (cooperative(128, 64, 1), 80),
+        (cooperative(64, 64, 2), 60),
+        (cooperative(32, 32, 2), 30),
+    ],
+    128,
+);
+
 /// How the four values of a texel lie in an operand, and which direction neighbouring invocations fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
@@ -54,9 +71,12 @@ impl Operand {
         matches!(self, Operand::AlongK | Operand::AlongKFetchedByK)
     }
 
-    /// Texels between one k (or four k) and the next, for `length` rows or columns. What is fetched along k is
+    /// Texels from one line of a tile to the next, for `length` rows or columns. What is fetched along k is
     /// stored with the stride between neighbours, which a few texels of padding spread over the memory banks.
-    fn stride(self, length: u32, depth: u32) -> u32 {
+    fn stride(self, length: u32, depth: u32, products: Products) -> u32 {
+        if products == Products::Cooperative {
+            return if self.along_k() { depth } else { length } / 4 + 2;
+        }
         match self {
             Operand::AlongK => length,
             Operand::AlongKFetchedByK => length + 32 / depth,
@@ -66,12 +86,21 @@ impl Operand {
     }
 }
 
+/// What a subgroup owns of a tile on cooperative matrices.
+struct Fragments {
+    rows: u32,
+    columns: u32,
+    subgroup_columns: u32,
+}
+
 impl Tile {
     /// The fastest tile for `batch` results of `rows` x `columns`: a model of full waves of workgroups, by the adapter's
     /// measured rates or, without them, by the constants of its class.
     pub fn choose(facts: &Facts, rows: usize, columns: usize, batch: usize) -> Tile {
         let groups = |tile: &Tile| tile.row_tiles(rows) * tile.column_tiles(columns) * batch as u64;
-        let measured = facts.tile_rates.tiles.iter().filter_map(|rate| {
+        let cooperative = facts.products == Products::Cooperative;
+        let rates = if cooperative { &[][..] } else { &facts.tile_rates.tiles };
+        let measured = rates.iter().filter_map(|rate| {
             let tile =
                 TABLE.into_iter().find(|tile| (tile.rows, tile.columns) == (rate.rows, rate.columns))?;
             Some((rate.cost(groups(&tile)), tile))
@@ -80,6 +109,7 @@ impl Tile {
             return tile;
         }
         let (candidates, slots) = match facts.class {
+            _ if cooperative => COOPERATIVE,
             KernelClass::Discrete => DISCRETE,
             KernelClass::Integrated | KernelClass::Software => INTEGRATED,
         };
@@ -101,10 +131,37 @@ impl Tile {
         (self.rows / self.own_rows) * (self.columns / 4 / self.own_columns4)
     }
 
+    /// Rows and columns of subgroups of `lanes` invocations over the tile, and the matrices of 16 x 16 of each.
+    fn fragments(&self, lanes: u32) -> Fragments {
+        let subgroups = (self.threads() / lanes.max(1)).max(1);
+        let mut across = 1;
+        while across * across * 4 <= subgroups {
+            across *= 2;
+        }
+        Fragments {
+            rows: self.rows / 16 / (subgroups / across),
+            columns: self.columns / 16 / across,
+            subgroup_columns: across,
+        }
+    }
+
     /// The text constants of `gemm/tile` and of the kernels around it.
-    pub fn defines(&self, a: Operand, b: Operand) -> Defines {
+    pub fn defines(&self, facts: &Facts, a: Operand, b: Operand) -> Defines {
         let threads = self.threads();
-        Defines::new()
+        let defines = match facts.products {
+            Products::Single => Defines::new(),
+            Products::Rounded => Defines::new().with("ROUNDED", 1),
+            Products::Cooperative => {
+                let Fragments { rows, columns, subgroup_columns } =
+                    self.fragments(facts.subgroup.unwrap_or(32));
+                Defines::new()
+                    .with("COOPERATIVE", 1)
+                    .with("FRAGMENT_ROWS", rows)
+                    .with("FRAGMENT_COLUMNS", columns)
+                    .with("SUBGROUP_COLUMNS", subgroup_columns)
+            }
+        };
+        defines
             .with("BM", self.rows)
             .with("BN", self.columns)
             .with("BK", self.depth)
@@ -117,7 +174,7 @@ impl Tile {
             .with("UNITS_B", self.columns * self.depth / 4 / threads)
             .with("A_ALONG_ROWS", !a.along_k())
             .with("B_ALONG_K", b.along_k())
-            .with("A_STRIDE", a.stride(self.rows, self.depth))
-            .with("B_STRIDE", b.stride(self.columns, self.depth))
+            .with("A_STRIDE", a.stride(self.rows, self.depth, facts.products))
+            .with("B_STRIDE", b.stride(self.columns, self.depth, facts.products))
     }
 }

@@ -10,7 +10,8 @@ use super::tile::TABLE;
 use super::{Shape, Tensor};
 use crate::gpu::shader::sources_sha256;
 use crate::gpu::{
-    Buffer, Facts, Gpu, GpuOptions, KernelClass, Program, Recording, TileRate, TileRates, TuneCache, TuneKey,
+    Buffer, Facts, Gpu, GpuOptions, KernelClass, Products, Program, Recording, TileRate, TileRates,
+    TuneCache, TuneKey,
 };
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -36,7 +37,9 @@ pub fn open(options: &GpuOptions) -> Result<Gpu> {
     let mut gpu = Gpu::open(options)?;
     let tiled = matches!(gpu.facts().class, KernelClass::Integrated | KernelClass::Discrete);
     if tiled && !options.deterministic {
-        let rates = tile_rates(&gpu, gpu.facts(), TuneCache::of_user().as_ref());
+        // Rates are of products in f32; tiles on cooperative matrices have a table of their own.
+        let facts = Facts { products: Products::Single, ..gpu.facts().clone() };
+        let rates = tile_rates(&gpu, &facts, TuneCache::of_user().as_ref());
         gpu.set_tile_rates(rates);
     }
     Ok(gpu)

@@ -4,6 +4,7 @@ use super::config::Training;
 use super::images::GpuImages;
 use super::key_encoder::KeyEncoder;
 use super::model::{Model, Values, Weights};
+use super::precision::LossScale;
 use super::program::Parts;
 use crate::Result;
 use crate::gpu::{Allocator, Buffer, Recording};
@@ -20,13 +21,14 @@ pub(super) struct Buffers {
     pub optimizer_state: Vec<Buffer>,
     pub images: GpuImages,
     pub step_state: Buffer,
+    pub loss_scale: Option<LossScale>,
     /// One label for each row of a batch.
     pub labels: Option<Buffer>,
     pub losses: Buffer,
 }
 
 impl Buffers {
-    /// `values` of the model; none for a plan.
+    /// `values` of the model; none for a plan. `steps`: of the whole run.
     ///
     /// # Errors
     /// Names a buffer that is too large for the adapter.
@@ -36,6 +38,7 @@ impl Buffers {
         model: &Model,
         values: Option<&Values>,
         images: GpuImages,
+        steps: u64,
     ) -> Result<Buffers> {
         let settings = training.settings();
         let bytes = model.parameters.arena_bytes(Role::Trained);
@@ -49,7 +52,11 @@ impl Buffers {
             .collect::<Result<Vec<_>>>()?;
         let rows = settings.batch * training.views();
         let labels = training.labelled().then(|| allocator.buffer("labels", rows as u64 * 4)).transpose()?;
+        let scaling = settings.precision.loss_scaling;
+        let loss_scale =
+            scaling.map(|s| LossScale::new(allocator, s, &settings.optimizer, steps)).transpose()?;
         Ok(Buffers {
+            loss_scale,
             weights,
             keys,
             gradients: allocator.buffer("gradients", bytes)?,
@@ -72,6 +79,7 @@ impl Buffers {
             gradients: &self.gradients,
             optimizer_state: &self.optimizer_state,
             step_state: &self.step_state,
+            loss_scale: self.loss_scale.as_ref(),
             labels: self.labels.as_ref(),
             keys: self.keys.as_ref(),
             losses: &self.losses,

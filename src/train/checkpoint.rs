@@ -6,8 +6,10 @@
 use super::config::Training;
 use super::key_encoder::{PREFIX, QUEUE, QUEUE_POINTER};
 use super::model::Values;
+use super::precision::check_scale;
 use super::trainer::Trainer;
 use crate::files::write_bytes_atomic;
+use crate::kernels::loss_scale::LossScaleState;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 const OPTIMIZER: &str = "optimizer.";
 const PARAMETER: &str = "parameter.";
+/// Key of the state of dynamic loss scaling in the header, as JSON.
+const LOSS_SCALE: &str = "contraleak.loss_scale";
 /// Checkpoints that are kept; the newest may be unreadable after a disk fault.
 const KEPT: usize = 2;
 
@@ -61,6 +65,8 @@ pub fn save(run: &Path, trainer: &Trainer) -> Result<Checkpoint> {
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let (values, state) = trainer.download()?;
     let step = trainer.step_count();
+    let scale = trainer.loss_scale()?;
+    scale.map_or(Ok(()), |scale| check_scale(&scale, step))?;
     let moments = state.iter().enumerate().map(|(i, s)| (format!("optimizer state {i}"), s));
     let moments: Vec<(String, &Vec<f32>)> = moments.collect();
     for (name, values) in values.iter().chain(moments.iter().map(|(name, s)| (name, *s))) {
@@ -92,10 +98,14 @@ pub fn save(run: &Path, trainer: &Trainer) -> Result<Checkpoint> {
     if let Some((_, pointer)) = &queue {
         views.push(view(QUEUE_POINTER, Dtype::I64, vec![1], pointer)?);
     }
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("contraleak.step".to_string(), step.to_string()),
         ("contraleak.config".to_string(), config_text(trainer.training())?),
     ]);
+    if let Some(scale) = scale {
+        let text = serde_json::to_string(&scale).map_err(|e| Error::shape(format!("loss scale: {e}")))?;
+        metadata.insert(LOSS_SCALE.to_string(), text);
+    }
     let bytes = serialize(views, Some(metadata)).map_err(|e| Error::shape(format!("checkpoint: {e}")))?;
     let path = folder.join(format!("step-{step:010}.safetensors"));
     write_bytes_atomic(&path, &bytes)?;
@@ -122,8 +132,9 @@ pub fn restore(run: &Path, trainer: &mut Trainer) -> Result<Option<u64>> {
     let mut problem = None;
     for checkpoint in list(run)?.into_iter().rev() {
         match load(&checkpoint, trainer.training()) {
-            Ok((values, state)) => {
-                trainer.restore(checkpoint.step, &values, &state)?;
+            Ok(Loaded { values, optimizer_state, loss_scale }) => {
+                trainer.restore(checkpoint.step, &values, &optimizer_state)?;
+                trainer.restore_loss_scale(loss_scale)?;
                 return Ok(Some(checkpoint.step));
             }
             Err(error @ Error::Usage(_)) => return Err(error),
@@ -150,7 +161,14 @@ fn config_text(config: &Training) -> Result<String> {
     serde_json::to_string(config).map_err(|e| Error::usage(format!("configuration: {e}")))
 }
 
-fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f32>>)> {
+/// What a checkpoint holds besides its step.
+struct Loaded {
+    values: Values,
+    optimizer_state: Vec<Vec<f32>>,
+    loss_scale: Option<LossScaleState>,
+}
+
+fn load(checkpoint: &Checkpoint, config: &Training) -> Result<Loaded> {
     let path = &checkpoint.path;
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let broken =
@@ -163,6 +181,11 @@ fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f
             path.display()
         )));
     }
+    let loss_scale = metadata
+        .as_ref()
+        .and_then(|m| m.get(LOSS_SCALE))
+        .map(|text| serde_json::from_str(text).map_err(|e| broken(&format!("a loss scale with {e}"))))
+        .transpose()?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
     let (mut values, mut state) = (Values::new(), BTreeMap::new());
     for (name, view) in file.tensors() {
@@ -182,5 +205,5 @@ fn load(checkpoint: &Checkpoint, config: &Training) -> Result<(Values, Vec<Vec<f
             values.insert(name, floats);
         }
     }
-    Ok((values, state.into_values().collect()))
+    Ok(Loaded { values, optimizer_state: state.into_values().collect(), loss_scale })
 }

@@ -2,6 +2,7 @@
 
 use super::moco::MocoConfig;
 use super::model::{Attachments, EncoderConfig};
+use super::precision::Precision;
 use super::simclr::SimclrConfig;
 use super::supervised::SupervisedConfig;
 use crate::augment::Recipe;
@@ -76,6 +77,7 @@ pub struct Settings<'a> {
     pub optimizer: Optimizer,
     /// How views are made; its normalisation is the encoder's.
     pub recipe: &'a Recipe,
+    pub precision: Precision,
 }
 
 /// What a step of a run is.
@@ -148,6 +150,7 @@ impl Training {
                 encoder: c.encoder,
                 optimizer: c.optimizer,
                 recipe: &c.recipe,
+                precision: c.precision,
             },
             Training::Moco(c) => Settings {
                 seed: c.seed,
@@ -158,6 +161,7 @@ impl Training {
                 encoder: c.encoder,
                 optimizer: c.optimizer,
                 recipe: &c.recipe,
+                precision: c.precision,
             },
             Training::Supervised(c) => Settings {
                 seed: c.seed,
@@ -168,11 +172,13 @@ impl Training {
                 encoder: c.encoder,
                 optimizer: c.optimizer,
                 recipe: &c.recipe,
+                precision: c.precision,
             },
         }
     }
 
     /// The same with another batch.
+    #[must_use]
     pub fn with_batch(&self, batch: usize) -> Training {
         let mut training = self.clone();
         match &mut training {
@@ -181,6 +187,17 @@ impl Training {
             Training::Supervised(c) => c.batch = batch,
         }
         training
+    }
+
+    /// The same in other number formats.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Training {
+        match &mut self {
+            Training::Simclr(c) => c.precision = precision,
+            Training::Moco(c) => c.precision = precision,
+            Training::Supervised(c) => c.precision = precision,
+        }
+        self
     }
 
     /// What the encoder carries in training.
@@ -299,6 +316,7 @@ impl Training {
             return wrong("seed", settings.seed, &format!("at most {}, as TOML has it", i64::MAX));
         }
         settings.optimizer.check()?;
+        settings.precision.check()?;
         match self {
             Training::Simclr(config) => config.check_own()?,
             Training::Moco(config) => config.check_own()?,

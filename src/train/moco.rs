@@ -3,6 +3,7 @@
 use super::config::wrong;
 use super::key_encoder::KeyEncoder;
 use super::model::EncoderConfig;
+use super::precision::Precision;
 use super::program::{Input, Parts};
 use crate::augment::Recipe;
 use crate::gpu::{Recording, Slice};
@@ -45,6 +46,9 @@ pub struct MocoConfig {
     pub optimizer: Optimizer,
     /// How views are made; its normalisation is the encoder's.
     pub recipe: Recipe,
+    /// Left out where it is f32.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
 }
 
 impl MocoConfig {
@@ -74,6 +78,7 @@ impl MocoConfig {
             encoder,
             optimizer: Optimizer::sgd(5e-4),
             recipe,
+            precision: Precision::F32,
         }
     }
 
@@ -180,7 +185,7 @@ impl MocoConfig {
         // The mean over both views' rows is half the sum of two means.
         let operation = InfoNce { temperature: self.temperature, weight: self.key_passes() as f32 };
         let loss = graph.apply1(operation, &[queries, positives, negatives])?;
-        parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span(""))?;
+        parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span(""), 0)?;
 
         let (step, queue) = (recording.persistent(parts.step_state), keys.queue(&mut recording));
         loss::queue_update(&mut recording, enqueued, step, queue)?;

@@ -18,7 +18,7 @@ pub fn memory(facts: &Facts, training: &Training, set: SetSize) -> Result<Vec<Me
     let settings = training.settings();
     let model = Model::new(settings.encoder, training.attachments())?;
     let images = GpuImages::room(allocator, set, settings.batch)?;
-    let buffers = Buffers::new(allocator, training, &model, None, images)?;
+    let buffers = Buffers::new(allocator, training, &model, None, images, training.total_steps(set.images))?;
     buffers.record(allocator, training, &model)?.iter().map(|recording| recording.plan()).collect()
 }
 

@@ -4,6 +4,7 @@ use super::config::Settings;
 use super::images::GpuImages;
 use super::key_encoder::KeyEncoder;
 use super::model::{Model, Weights};
+use super::precision::LossScale;
 use crate::augment::{Recipe, augment};
 use crate::gpu::{Allocator, Buffer, Recording, Slice};
 use crate::graph::{Form, Graph, Value};
@@ -24,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub gradients: &'a Buffer,
     pub optimizer_state: &'a [Buffer],
     pub step_state: &'a Buffer,
+    pub loss_scale: Option<&'a LossScale>,
     /// One label for each row of a batch, a view after the other.
     pub labels: Option<&'a Buffer>,
     /// MoCo's.
@@ -40,6 +42,10 @@ pub(super) struct Input {
 }
 
 impl Input {
+    pub fn words(name: &'static str, slice: Slice) -> Input {
+        Input { name, form: Form::Bytes(slice.bytes), slice }
+    }
+
     pub fn tensor(name: &'static str, tensor: Tensor) -> Input {
         Input { name, form: Form::Tensor(tensor.shape), slice: tensor.slice }
     }
@@ -77,7 +83,7 @@ impl Parts<'_> {
     }
 
     /// Backward pass of the sum of `losses`, and a step of the optimizer on the parameters in `span`, bytes of the
-    /// trained arena. The first loss goes to the ring.
+    /// trained arena. The first loss goes to the ring. `phase` as [`Place`](super::config::Place) counts.
     pub fn descend(
         &self,
         recording: &mut Recording,
@@ -85,12 +91,15 @@ impl Parts<'_> {
         inputs: &[Input],
         losses: &[Value],
         span: Range<u64>,
+        phase: usize,
     ) -> Result<()> {
         let parameters = &self.model.parameters;
         let weighted: Vec<(Value, f32)> = losses.iter().map(|&loss| (loss, 1.0)).collect();
-        let found = graph.backward_weighted(&weighted)?;
+        let scale = self.loss_scale.map(|scale| scale.input(recording));
+        let scale_value = scale.as_ref().map(|input| input.value(&mut graph));
+        let found = graph.backward_scaled(&weighted, scale_value)?;
         let mut memory = self.weights.memory(parameters, &graph, recording);
-        for input in inputs {
+        for input in inputs.iter().chain(&scale) {
             memory = memory.with_input(input.name, input.slice);
         }
         for (id, gradient) in found {
@@ -104,10 +113,10 @@ impl Parts<'_> {
         let step = recording.persistent(self.step_state);
         let ring = recording.persistent(self.losses);
         loss::keep_loss(recording, step, Tensor::new(Shape::matrix(1, 1), shown), ring);
-        self.optimize(recording, step, span)
+        self.optimize(recording, step, span, phase)
     }
 
-    fn optimize(&self, recording: &mut Recording, step: Slice, span: Range<u64>) -> Result<()> {
+    fn optimize(&self, recording: &mut Recording, step: Slice, span: Range<u64>, phase: usize) -> Result<()> {
         let segments: Vec<Segment> = self
             .model
             .parameters
@@ -122,6 +131,9 @@ impl Parts<'_> {
         let mut part = |buffer: &Buffer| recording.persistent(buffer).part(span.start, span.end - span.start);
         let state: Vec<Slice> = self.optimizer_state.iter().map(&mut part).collect();
         let (parameters, gradients) = (part(&self.weights.trained), part(self.gradients));
+        if let Some(scale) = self.loss_scale {
+            scale.judge(recording, phase, gradients, step)?;
+        }
         let arena = Arena { parameters, gradients, state: &state, segments: Some(&table) };
         self.settings.optimizer.step(recording, step, &arena)
     }

@@ -48,6 +48,8 @@ pub struct Outcome {
     /// Steps of this process: fewer than `steps` after a resume.
     pub steps_here: u64,
     pub final_loss: f32,
+    /// Steps whose gradients were not finite, where loss scaling skips them.
+    pub skipped_steps: Option<u64>,
     /// (step, loss) of each line of `metrics.jsonl`.
     pub losses: Vec<(u64, f32)>,
     pub encoder: PathBuf,
@@ -148,6 +150,7 @@ pub fn pretrain(
         steps: trainer.step_count(),
         steps_here: trainer.step_count() - first,
         final_loss: final_loss(&trainer, &metrics.losses),
+        skipped_steps: trainer.loss_scale()?.map(|scale| scale.skipped.iter().map(|&n| u64::from(n)).sum()),
         losses: metrics.losses,
         encoder,
         encoder_sha256,

@@ -2,6 +2,7 @@
 
 use super::config::wrong;
 use super::model::{EncoderConfig, Model};
+use super::precision::Precision;
 use super::program::{Input, Parts};
 use super::talos::{TalosConfig, adversary_recording, concat, encoder_recording};
 use crate::Result;
@@ -41,6 +42,9 @@ pub struct SimclrConfig {
     pub optimizer: Optimizer,
     /// How views are made; its normalisation is the encoder's.
     pub recipe: Recipe,
+    /// Left out where it is f32.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Censoring of an attribute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub talos: Option<TalosConfig>,
@@ -68,6 +72,7 @@ impl SimclrConfig {
             encoder,
             optimizer: Optimizer::adam(1e-6),
             recipe,
+            precision: Precision::F32,
             talos: None,
         }
     }
@@ -129,7 +134,7 @@ impl SimclrConfig {
         let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
         let z = embed(parts.model, &mut tracer, self.batch_norm, self.batch, x, None)?.projections;
         let loss = graph.apply1(NtXent { temperature: self.temperature }, &[z])?;
-        parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""))?;
+        parts.descend(&mut recording, graph, &[views], &[loss], parameters.span(""), 0)?;
         Ok(recording)
     }
 }

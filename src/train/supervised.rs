@@ -2,6 +2,7 @@
 
 use super::config::wrong;
 use super::model::EncoderConfig;
+use super::precision::Precision;
 use super::program::{Input, Parts};
 use crate::Result;
 use crate::augment::Recipe;
@@ -29,6 +30,9 @@ pub struct SupervisedConfig {
     pub optimizer: Optimizer,
     /// How views are made; its normalisation is the encoder's.
     pub recipe: Recipe,
+    /// Left out where it is f32.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
 }
 
 impl SupervisedConfig {
@@ -49,7 +53,18 @@ impl SupervisedConfig {
             (0.1, Schedule::Cosine, Optimizer::sgd(5e-4))
         };
         let schedule = schedule.to_string();
-        SupervisedConfig { seed, batch, epochs, classes, learning_rate, schedule, encoder, optimizer, recipe }
+        SupervisedConfig {
+            seed,
+            batch,
+            epochs,
+            classes,
+            learning_rate,
+            schedule,
+            encoder,
+            optimizer,
+            recipe,
+            precision: Precision::F32,
+        }
     }
 
     pub(super) fn check_own(&self) -> Result<()> {
@@ -73,7 +88,7 @@ impl SupervisedConfig {
         let h = parts.model.encoder.forward(&mut tracer, x)?;
         let logits = parts.model.classify(&mut tracer, h)?;
         let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
-        parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span(""))?;
+        parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span(""), 0)?;
         Ok(recording)
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn encoder_recording(
     let censored = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
     let contrastive = graph.apply1(NtXent { temperature: config.temperature }, &[embedded.projections])?;
     let adversary = parameters.span("adversary.");
-    parts.descend(&mut recording, graph, &inputs, &[contrastive, censored], 0..adversary.start)?;
+    parts.descend(&mut recording, graph, &inputs, &[contrastive, censored], 0..adversary.start, 0)?;
     Ok(recording)
 }
 
@@ -184,7 +184,7 @@ pub(super) fn adversary_recording(
     let mut tracer = Tracer::new(&mut graph, parameters, Mode::Train);
     let logits = guess(parts, &mut tracer, seen)?;
     let loss = graph.apply1(SoftmaxCrossEntropy { smoothing: 0.0 }, &[logits, labels])?;
-    parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."))?;
+    parts.descend(&mut recording, graph, &inputs, &[loss], parameters.span("adversary."), 1)?;
     Ok(recording)
 }
 

@@ -9,6 +9,7 @@ use crate::data::ImageSet;
 use crate::gpu::{Gpu, MemoryPlan, Pending, Program, Submission};
 use crate::graph::Role;
 use crate::kernels::StepState;
+use crate::kernels::loss_scale::LossScaleState;
 use crate::optim::LearningRate;
 use crate::rng::{Key, Stream, permutation};
 use crate::{Error, Result};
@@ -58,9 +59,11 @@ impl<'a> Trainer<'a> {
         training.check(set)?;
         let labels = training.labels(set)?;
         let settings = training.settings();
+        settings.precision.check_gpu(gpu)?;
         let model = Model::new(settings.encoder, training.attachments())?;
         let values = model.parameters.initial_values(settings.seed);
-        let buffers = Buffers::new(gpu.into(), &training, &model, Some(&values), images)?;
+        let steps = training.total_steps(set.len());
+        let buffers = Buffers::new(gpu.into(), &training, &model, Some(&values), images, steps)?;
         let programs = buffers
             .record(gpu.into(), &training, &model)
             .and_then(|steps| steps.iter().map(|step| Program::build(gpu, step)).collect())
@@ -169,6 +172,7 @@ impl<'a> Trainer<'a> {
             adam_bias1: bias1,
             adam_bias2_sqrt: bias2,
             queue_pointer: self.training.queue_pointer(self.done) as u32,
+            optimizer_step: place.step as u32,
             ..StepState::default()
         };
         self.gpu.write(&self.buffers.step_state, 0, &[state])?;
@@ -198,6 +202,26 @@ impl<'a> Trainer<'a> {
         let state =
             self.buffers.optimizer_state.iter().map(|b| self.gpu.read(b, 0, words)).collect::<Result<_>>()?;
         Ok((values, state))
+    }
+
+    /// The state of dynamic loss scaling, where the run has it: the next step depends on it too.
+    pub fn loss_scale(&self) -> Result<Option<LossScaleState>> {
+        self.buffers.loss_scale.as_ref().map(|scale| scale.download(self.gpu)).transpose()
+    }
+
+    /// Goes on from what [`Trainer::loss_scale`] gave.
+    ///
+    /// # Errors
+    /// A state where the run has none, or none where it has one.
+    pub fn restore_loss_scale(&mut self, state: Option<LossScaleState>) -> Result<()> {
+        match (&self.buffers.loss_scale, state) {
+            (Some(scale), Some(state)) => scale.restore(self.gpu, state),
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(Error::shape("checkpoint: the state of loss scaling is missing")),
+            (None, Some(_)) => {
+                Err(Error::shape("checkpoint: has a state of loss scaling, which the run has not"))
+            }
+        }
     }
 
     /// Goes on from what [`Trainer::download`] gave after `done` steps.

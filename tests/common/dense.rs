@@ -207,9 +207,18 @@ impl Operands {
 
     /// What checks results of these operands against the twins, within the rounding of f32 sums.
     pub fn checker(&self, directions: &[Direction]) -> impl Fn(&Results, &str) + use<> {
+        let check = self.checker_within(directions);
+        move |results: &Results, label: &str| check(results, label, sum_bound)
+    }
+
+    /// The same within another bound of a sum of so many terms.
+    pub fn checker_within(
+        &self,
+        directions: &[Direction],
+    ) -> impl Fn(&Results, &str, fn(usize) -> f64) + use<> {
         let (expected, sizes) = (self.expected(directions), self.magnitudes().expected(directions));
         let (conv, terms) = (self.conv, EVERY_DIRECTION.map(|d| self.terms(d)));
-        move |results: &Results, label: &str| {
+        move |results: &Results, label: &str, sum_bound: fn(usize) -> f64| {
             for (direction, got, expected, sizes) in [
                 (Direction::Forward, &results.y, &expected.y, &sizes.y),
                 (Direction::GradInput, &results.dx, &expected.dx, &sizes.dx),

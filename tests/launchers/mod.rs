@@ -1,7 +1,7 @@
 //! One list of recordings that together hold every shader variant that the launchers of `src/kernels` can ask for.
 //! Recordings are plain data: shapes are as large as it takes to reach a variant, and nothing is allocated.
 
-use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Recording, Slice, TileRates};
+use contraleak::gpu::{Facts, Gpu, GpuOptions, KernelClass, Products, Recording, Slice, TileRates};
 use contraleak::kernels::attention::{Attention, AttentionGrad, AttentionShape, attention, attention_grad};
 use contraleak::kernels::augment::{self, Batch, Images, PixelFormat, ViewOrder, ViewSettings};
 use contraleak::kernels::conv::depthwise::{
@@ -14,6 +14,7 @@ use contraleak::kernels::conv::{
 use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::hop_skip_jump::{self, Draws, PixelRange, Rows};
 use contraleak::kernels::loss::{self, CrossEntropy};
+use contraleak::kernels::loss_scale;
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::norm::{
     BatchNormEval, BatchNormGrad, BatchNormTrain, LayerNorm, LayerNormGrad, batch_norm_eval,
@@ -32,6 +33,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         subgroup,
         int64,
         exact_conv: false,
+        products: Products::Single,
         shared_memory: false,
         max_binding_bytes: 128 << 20,
         max_buffer_bytes: 256 << 20,
@@ -41,6 +43,13 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         max_workgroup_bytes: 16_384,
         offset_alignment: 256,
         tile_rates: TileRates::default(),
+    };
+    let discrete = facts(KernelClass::Discrete, Some(32), true);
+    let cooperative = |subgroup| Facts {
+        products: Products::Cooperative,
+        subgroup: Some(subgroup),
+        max_workgroup_bytes: 32_768,
+        ..discrete.clone()
     };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
@@ -54,9 +63,13 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         ("software with subgroups of 4", facts(KernelClass::Software, Some(4), true)),
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),
-        ("discrete", facts(KernelClass::Discrete, Some(32), true)),
+        ("discrete", discrete.clone()),
         ("discrete with wide tiles", tiles(64, 128)),
         ("discrete with narrow tiles", tiles(128, 32)),
+        ("rounded operands", Facts { products: Products::Rounded, ..discrete.clone() }),
+        ("cooperative matrices", cooperative(32)),
+        ("cooperative matrices, subgroups of 16", cooperative(16)),
+        ("cooperative matrices, subgroups of 64", cooperative(64)),
     ]
 }
 
@@ -373,6 +386,12 @@ fn optimizers(r: &mut Recording) {
     let norm = bytes(r, 16);
     optim::gradient_norm(r, &[g, v], norm);
     optim::clip(r, norm, 1.0, &[g, v]).expect("fits");
+    let (scale, corrections) = (bytes(r, 16), bytes(r, 32));
+    loss_scale::unscale(r, scale, g).expect("fits");
+    let settings = loss_scale::Update { norm, corrections, phase: 0, growth_interval: 2000 };
+    loss_scale::update(r, &settings, scale, step);
+    let [loss, scaled] = [(); 2].map(|()| matrix(r, 6, 130));
+    loss_scale::scale_gradient(r, scale, loss, scaled);
 }
 
 fn augmentations(r: &mut Recording) {

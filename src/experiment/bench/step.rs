@@ -6,7 +6,9 @@ use super::{Machine, Timing, cpu_seconds};
 use crate::augment::Recipe;
 use crate::data::faces::{FacesOptions, generate};
 use crate::gpu::{Gpu, MemoryPlan};
-use crate::train::{BatchNormScope, EncoderConfig, SetSize, SimclrConfig, Trainer, Training, plan};
+use crate::train::{
+    BatchNormScope, EncoderConfig, Precision, SetSize, SimclrConfig, Trainer, Training, plan,
+};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt;
@@ -18,6 +20,8 @@ pub struct StepOptions {
     pub encoder: EncoderConfig,
     /// Images in a step; twice as many views.
     pub batch: usize,
+    /// As the GPU was opened.
+    pub precision: Precision,
     /// Steps before the clock starts: the first compiles.
     pub warm_up: usize,
     /// Timed steps, each waited for.
@@ -35,6 +39,8 @@ pub struct StepReport {
     pub encoder: EncoderConfig,
     pub batch: usize,
     pub views: usize,
+    /// Whether operands of products are rounded to f16.
+    pub mixed_precision: bool,
     pub steps: usize,
     /// Views over the median step.
     pub views_per_s: f64,
@@ -64,7 +70,7 @@ const MOST_BATCH: usize = 1 << 16;
 /// # Errors
 /// Settings out of range; tensors over the adapter's limits.
 pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
-    let &StepOptions { encoder, batch, warm_up, steps, .. } = options;
+    let &StepOptions { encoder, batch, precision, warm_up, steps, .. } = options;
     if batch > MOST_BATCH {
         return Err(Error::usage(format!("batch: expected at most {MOST_BATCH} images, found {batch}")));
     }
@@ -73,6 +79,7 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
     let epochs = (warm_up + steps).max(1) as u64;
     let training = Training::from(SimclrConfig {
         batch_norm: BatchNormScope::Joint,
+        precision,
         ..SimclrConfig::emi_simclr(encoder, recipe, batch, epochs, 0)
     });
     // Before so many faces are drawn.
@@ -102,6 +109,7 @@ pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
         encoder,
         batch,
         views: 2 * batch,
+        mixed_precision: precision.mixed,
         steps: timing.runs,
         views_per_s: 2.0 * batch as f64 / timing.median,
         step_ms: timing.median * 1e3,
@@ -122,7 +130,8 @@ impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, min, max] = [self.step_ms, self.step_ms_min, self.step_ms_max].map(|ms| ms * 1e-3);
         let timing = Timing { median, min, max, runs: self.steps };
-        writeln!(f, "SimCLR step, {}, {} views", self.encoder, self.views)?;
+        let precision = if self.mixed_precision { ", mixed precision" } else { "" };
+        writeln!(f, "SimCLR step, {}, {} views{precision}", self.encoder, self.views)?;
         f.write_str(&list(&[
             ("on", self.machine.to_string()),
             ("views/s", short(self.views_per_s)),

@@ -24,7 +24,8 @@ pub fn conv2d(
     let tile = Tile::choose(recording.facts(), rows, conv.output.c, 1);
     let column_tiles = tile.column_tiles(conv.output.c);
     let mut bindings = vec![Binding::Read(x.slice), Binding::Read(w.slice), Binding::Write(y.slice)];
-    let defines = epilogue.bind(tile.defines(Operand::AlongK, Operand::Across), &mut bindings);
+    let defines =
+        epilogue.bind(tile.defines(recording.facts(), Operand::AlongK, Operand::Across), &mut bindings);
     recording.dispatch(Dispatch {
         shader: "conv/conv2d",
         defines,
@@ -45,7 +46,7 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
     let tiles = row_tiles * column_tiles * classes as u64;
     recording.dispatch(Dispatch {
         shader: "conv/conv2d_grad_input",
-        defines: tile.defines(Operand::AlongK, Operand::AlongKFetchedByK),
+        defines: tile.defines(recording.facts(), Operand::AlongK, Operand::AlongKFetchedByK),
         bindings: vec![Binding::Read(dy.slice), Binding::Read(w.slice), Binding::Write(dx.slice)],
         immediates: [
             &[conv.input.n as u32][..],
@@ -70,7 +71,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let tiles = row_tiles * column_tiles * parts as u64;
     recording.dispatch(Dispatch {
         shader: "conv/conv2d_grad_weight",
-        defines: tile.defines(Operand::AcrossFetchedByK, Operand::AcrossFetchedByK),
+        defines: tile.defines(recording.facts(), Operand::AcrossFetchedByK, Operand::AcrossFetchedByK),
         bindings: vec![Binding::Read(x.slice), Binding::Read(dy.slice), Binding::Write(sums)],
         immediates: [
             &[pixels as u32, part_pixels as u32][..],

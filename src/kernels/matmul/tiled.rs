@@ -34,7 +34,7 @@ pub(super) fn matmul(
     };
     recording.dispatch(Dispatch {
         shader: "gemm/matmul",
-        defines: tile.defines(of_a, of_b),
+        defines: tile.defines(recording.facts(), of_a, of_b),
         bindings: vec![Binding::Read(a.slice), Binding::Read(b.slice), Binding::Write(sums)],
         immediates: [m, n, k, part_k, batch]
             .map(|v| v as u32)

@@ -6,6 +6,7 @@ use crate::augment::{Recipe, augment};
 use crate::experiment::bench::Workspace;
 use crate::gpu::Slice;
 use crate::kernels::augment::{Batch, BatchEntry, Images, PixelFormat, ViewOrder};
+use crate::kernels::loss_scale;
 use crate::kernels::optim::{self, Adam, Lars, Segment, SegmentTable, Sgd};
 use crate::kernels::{Shape, Tensor};
 
@@ -40,12 +41,15 @@ fn views(recipe: &'static str, batch: usize) -> Case {
     })
 }
 
+/// A loss scale of one.
+const LOSS_SCALE: [u32; 4] = [1f32.to_bits(), 0, 0, 0];
 /// Tensors that LARS sees in the arena.
 const SEGMENTS: usize = 60;
 
 fn optimizers(scale: &Scale) -> Vec<Case> {
     let texels = scale.parameters / 4;
     let bytes = texels as u64 * 16;
+    let gradient = Shape::matrix(scale.batch, 128);
     let text = format!("{} parameters", scale.parameters);
     // Step, parameters, gradients.
     let arena = move |space: &mut Workspace| -> Result<(Slice, Slice, Slice)> {
@@ -95,6 +99,29 @@ fn optimizers(scale: &Scale) -> Vec<Case> {
             // A norm within the limit: repeated calls must not shrink the gradients into denormals.
             let norm: Tensor = space.constant("norm", Shape::matrix(1, 4), 1.0)?;
             optim::clip(&mut space.recording, norm.slice, 10.0, &[gradients])
+        }),
+        Case::new("unscale", &text, move |space| {
+            let (_, _, gradients) = arena(space)?;
+            // By one, for the same reason.
+            let state = space.words("loss scale", &LOSS_SCALE)?;
+            loss_scale::unscale(&mut space.recording, state, gradients)
+        }),
+        Case::new("scale_gradient", gradient, move |space| {
+            let state = space.words("loss scale", &LOSS_SCALE)?;
+            let (x, y) = (space.tensor("gradient", gradient)?, space.output(gradient));
+            loss_scale::scale_gradient(&mut space.recording, state, x, y);
+            Ok(())
+        }),
+        Case::new("loss_scale update", "one", move |space| {
+            let settings = loss_scale::Update {
+                norm: space.zeros("norm", 16)?,
+                corrections: space.zeros("corrections", 16)?,
+                phase: 0,
+                growth_interval: u32::MAX,
+            };
+            let (state, step) = (space.words("loss scale", &LOSS_SCALE)?, space.step()?);
+            loss_scale::update(&mut space.recording, &settings, state, step);
+            Ok(())
         }),
     ]
 }
