@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a GPU has to show, in one go of at most ten minutes: every test, the same bits twice, the speed of products and steps,
-# and steps beside PyTorch on the same GPU where python has torch with CUDA. Everything lands in the folder named by the
+# What a GPU has to show, in one go of at most ten minutes after compiling: the same bits twice and whatever tiles are chosen, the
+# speed of products and steps, steps beside PyTorch on the same GPU where python has torch with CUDA, every test, every kernel. Everything lands in the folder named by the
 # first argument [default: gpu-results], summary.txt first; ends with an error when a test fails or bits differ.
 #
 #   benches/gpu.sh [FOLDER]
@@ -15,10 +15,17 @@ started=$SECONDS
 failed=0
 
 say() { printf '%4d s  %s\n' "$((SECONDS - started))" "$*" | tee -a "$out/summary.txt"; }
-# keep NAME SECONDS COMMAND…: runs it for so long at most, its output in NAME.txt; says how it ended.
+# keep NAME SECONDS COMMAND…: runs it for so long at most, and no longer than ten minutes are left, its output in NAME.txt; says
+# how it ended.
+deadline=
 keep() {
     local name=$1 limit=$2 code=0
     shift 2
+    if [ -n "$deadline" ] && [ "$limit" -gt $((deadline - SECONDS)) ]; then limit=$((deadline - SECONDS)); fi
+    if [ "$limit" -le 0 ]; then
+        say "$name: LEFT OUT, ten minutes are over"
+        return 124
+    fi
     timeout "$limit" bash -c '"$@"' _ "$@" >"$out/$name.txt" 2>&1 || code=$?
     case $code in
         0) say "$name: done" ;;
@@ -30,9 +37,11 @@ keep() {
 
 : >"$out/summary.txt"
 if [ -z "${CONTRALEAK:-}" ]; then
-    keep build 600 cargo build --release || exit 1
+    keep build 1800 cargo build --release || exit 1
+    keep tests-build 3600 cargo test --release --no-run || exit 1
     CONTRALEAK=target/release/contraleak
 fi
+deadline=$((SECONDS + 600))
 keep device 60 "$CONTRALEAK" device || exit 1
 say "$(head -1 "$out/device.txt")"
 if grep -q 'kernel class *software' "$out/device.txt"; then
@@ -47,29 +56,41 @@ else
     say "mixed precision: left out, this adapter has no use for it (see $out/device.txt)"
 fi
 
-# One seed twice: equal files.
+# One seed twice, and in f32 once more with the fixed tiles: equal files.
 train() {
-    "$CONTRALEAK" pretrain --data synthetic-faces:count=256,size=32 --batch 64 --epochs 5 --seed 3 --precision "$2" --out "$1"
+    local folder=$1 precision=$2
+    shift 2
+    "$CONTRALEAK" pretrain --data synthetic-faces:count=256,size=32 --batch 64 --epochs 5 --seed 3 --precision "$precision" --out "$folder" "$@"
 }
 export -f train
+same() {
+    if cmp "$1/encoder.safetensors" "$2/encoder.safetensors"; then
+        say "determinism, $3: the same bits"
+    else
+        say "determinism, $3: FAILED, other bits"
+        failed=1
+    fi
+}
 for precision in $precisions; do
     first=$out/first-$precision second=$out/second-$precision
     rm -rf "$first" "$second"
     if keep "first-run-$precision" 90 train "$first" "$precision" && keep "second-run-$precision" 90 train "$second" "$precision"; then
-        if cmp "$first/encoder.safetensors" "$second/encoder.safetensors"; then
-            say "determinism, $precision: the same bits twice"
-        else
-            say "determinism, $precision: FAILED, two runs of one seed differ"
-            failed=1
-        fi
+        same "$first" "$second" "$precision, twice"
     else
         failed=1
     fi
 done
 
+fixed=$out/fixed-tiles
+rm -rf "$fixed"
+if keep fixed-tiles 90 train "$fixed" f32 --deterministic; then
+    same "$out/first-f32" "$fixed" "measured tiles and fixed ones"
+else
+    failed=1
+fi
+
 keep matmul 60 "$CONTRALEAK" bench kernels --filter matmul --matrix 4096 || failed=1
 grep -h 'matmul Nn 4096' "$out/matmul.txt" | tee -a "$out/summary.txt"
-keep kernels 120 "$CONTRALEAK" bench kernels || failed=1
 for precision in $precisions; do
     keep "step-$precision" 90 "$CONTRALEAK" bench step --batch 512 --steps 10 --profile --precision "$precision" || failed=1
     grep -h 'views/s' "$out/step-$precision.txt" | tee -a "$out/summary.txt"
@@ -94,10 +115,11 @@ else
 fi
 
 if command -v cargo >/dev/null; then
-    keep tests 600 cargo test --release --no-fail-fast || failed=1
+    keep tests 300 cargo test --release --no-fail-fast || failed=1
     say "tests: $(grep -c '^test .* ok$' "$out/tests.txt") passed, $(grep -c '^test .* FAILED$' "$out/tests.txt") failed"
 else
     say "tests: left out, there is no cargo"
 fi
+keep kernels 120 "$CONTRALEAK" bench kernels || failed=1
 say "$([ $failed = 0 ] && echo 'everything ran' || echo 'something FAILED')"
 exit $failed

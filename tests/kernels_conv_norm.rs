@@ -4,29 +4,32 @@
 mod common;
 use common::dense::{Kind, devices, random_convs};
 use common::gpu::{Case, Draw, every_class};
-use contraleak::gpu::{Facts, Gpu, Recording};
+use contraleak::gpu::{Facts, Gpu, KernelClass, Program, Recording, TileRates};
 use contraleak::graph::{Form, Graph, Memory, Value, ops};
-use contraleak::kernels::Shape;
 use contraleak::kernels::conv::{self, Conv2d, ConvNorm, Weights};
 use contraleak::kernels::elementwise::Unary;
 use contraleak::kernels::norm::EPSILON;
+use contraleak::kernels::{Shape, tune};
 use contraleak::reference::elementwise::Activation;
 use contraleak::reference::norm as twin;
 
 /// Half a unit in the last place of 1.
 const U: f64 = 1.0 / 16_777_216.0;
 
-const FUSIONS: [(Option<Unary>, Activation, bool); 4] = [
+type Fusion = (Option<Unary>, Activation, bool);
+
+const FUSIONS: [Fusion; 5] = [
     (None, Activation::Identity, false),
     (Some(Unary::Relu), Activation::Relu, true),
     (Some(Unary::Relu6), Activation::Relu6, false),
+    (Some(Unary::Relu6), Activation::Relu6, true),
     (None, Activation::Identity, true),
 ];
 
-/// Random ones, and one for each kernel that stores results: Winograd's with several chunks and with padding channels,
-/// few channels, a strided one, a linear layer.
-fn convs() -> Vec<Conv2d> {
-    let mut list = random_convs(31, 12, Kind::Dense);
+/// One for each kernel that stores results: Winograd's with several chunks and with padding channels, few channels, a
+/// strided one, a linear layer.
+fn every_kernel() -> Vec<Conv2d> {
+    let mut list = Vec::new();
     for (input, channels, kernel, stride) in [
         (Shape::new(13, 64, 32, 32), 64, 3, 1),
         (Shape::new(2, 18, 7, 9), 30, 3, 1),
@@ -39,8 +42,8 @@ fn convs() -> Vec<Conv2d> {
     list
 }
 
-fn check(gpu: &Gpu, facts: &Facts, conv: &Conv2d, seed: u64) -> Vec<&'static str> {
-    let (f, twin_f, with_residual) = FUSIONS[seed as usize % FUSIONS.len()];
+fn check(gpu: &Gpu, facts: &Facts, conv: &Conv2d, fusion: Fusion, seed: u64) -> Vec<&'static str> {
+    let (f, twin_f, with_residual) = fusion;
     let mut case = Case::with_facts(gpu, facts);
     let mut draw = Draw(seed);
     let mut values = |count: usize, centre: f64, scale: f64| -> Vec<f64> {
@@ -88,15 +91,30 @@ fn check(gpu: &Gpu, facts: &Facts, conv: &Conv2d, seed: u64) -> Vec<&'static str
 
 #[test]
 fn a_folded_batch_norm_is_the_batch_norm_of_what_is_stored_alone() {
-    for (i, conv) in convs().iter().enumerate() {
+    let random = random_convs(31, 12, Kind::Dense).into_iter().zip(FUSIONS.into_iter().cycle());
+    let every = every_kernel().into_iter().flat_map(|conv| FUSIONS.map(|fusion| (conv, fusion)));
+    for (i, (conv, fusion)) in random.chain(every).enumerate() {
         for gpu in devices() {
             for facts in every_class(gpu) {
                 let exact = Facts { exact_conv: true, ..facts.clone() };
                 for facts in [facts, exact] {
-                    let shaders = check(gpu, &facts, conv, i as u64);
+                    let shaders = check(gpu, &facts, &conv, fusion, i as u64);
                     assert!(!shaders.contains(&"norm/batch_norm_apply"), "{shaders:?}");
                 }
             }
+        }
+    }
+}
+
+/// Tiles that only measured rates choose.
+#[test]
+fn every_tile_folds() {
+    let conv = Conv2d::new(Shape::new(2, 20, 13, 11), 70, 3, 1, 1).expect("fits");
+    for (rows, columns) in tune::tile_sizes() {
+        for gpu in devices() {
+            let class = KernelClass::Discrete;
+            let facts = Facts { class, tile_rates: TileRates::only(rows, columns), ..gpu.facts().clone() };
+            check(gpu, &facts, &conv, FUSIONS[1], 5);
         }
     }
 }
@@ -148,4 +166,59 @@ fn lowering_folds_only_what_nobody_else_needs() {
     assert!(!folded(lowered(gpu, false, true, false)), "the sum reads it too");
     assert!(!folded(lowered(gpu, false, false, true)), "it was asked for");
     assert!(!folded(lowered(gpu, true, false, false)), "training needs its statistics first");
+}
+
+/// What a graph of convolution, batch norm with a residual and activation gives, with what lies between kept or not.
+fn result(gpu: &Gpu, kept: bool) -> Vec<f32> {
+    let conv = Conv2d::new(Shape::new(2, 8, 6, 6), 12, 3, 2, 1).expect("fits");
+    let mut graph = Graph::new();
+    let mut draw = Draw(8);
+    let mut recording = Recording::new(gpu.facts());
+    let mut memory = Memory::default();
+    let mut input = |name: &str, form: Form, offset: f64| {
+        let words: Vec<f32> = match form {
+            Form::Weight(w) => w.pack(&(0..w.elements()).map(|_| draw.unit() as f32).collect::<Vec<f32>>()),
+            form => {
+                let shape = form.shape(name).expect("a tensor");
+                shape
+                    .pack(&(0..shape.elements()).map(|_| (offset + draw.unit()) as f32).collect::<Vec<f32>>())
+            }
+        };
+        let buffer = gpu.buffer_with(name, &words).expect("fits");
+        memory.inputs.insert(name.into(), recording.persistent(&buffer));
+        graph.input(name, form)
+    };
+    let vector = Form::Tensor(Shape::matrix(1, 12));
+    let (x, w) = (input("x", Form::Tensor(conv.input), 0.0), input("w", Form::Weight(conv.weight()), 0.0));
+    let vectors = [("gamma", 0.5), ("beta", 0.0), ("mean", 0.2), ("variance", 1.5)]
+        .map(|(name, offset)| input(name, vector, offset));
+    let residual = input("residual", Form::Tensor(conv.output), 0.0);
+    let between = graph.apply1(ops::Conv2d { stride: 2, padding: 1 }, &[x, w]).expect("fits");
+    let inputs = [&[between][..], &vectors, &[residual]].concat();
+    let y = graph.apply1(ops::BatchNormEval { activation: Some(Unary::Relu) }, &inputs).expect("fits");
+    let buffer = |bytes| gpu.buffer("result", bytes).expect("fits");
+    let (y_buffer, between_buffer) = (buffer(conv.output.bytes()), buffer(conv.output.bytes()));
+    memory.values.insert(y, recording.persistent(&y_buffer));
+    if kept {
+        memory.values.insert(between, recording.persistent(&between_buffer));
+    }
+    graph.record(&mut recording, &memory).expect("has memory");
+    assert_eq!(recording.dispatches().any(|d| d.shader == "norm/batch_norm_apply"), kept);
+    Program::build(gpu, &recording).and_then(|program| program.run(gpu)).expect("runs");
+    gpu.read(&y_buffer, 0, conv.output.texels() * 4).expect("is there")
+}
+
+#[test]
+fn folded_or_not_a_graph_gives_the_same() {
+    for gpu in devices() {
+        let (folded, apart) = (result(gpu, false), result(gpu, true));
+        assert!(
+            apart.iter().any(|&v| v > 1.0) && apart.contains(&0.0),
+            "values on both sides of the activation"
+        );
+        for (a, b) in folded.iter().zip(&apart) {
+            // Sums of 72 products of at most 1, scaled by at most 1.5/√0.5, and 3: some roundings of either side.
+            assert!((a - b).abs() <= 14.0 * U as f32 * 160.0, "{a} {b}");
+        }
+    }
 }

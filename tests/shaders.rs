@@ -263,8 +263,9 @@ fn every_permutation_is_valid_and_translates() {
         texture_only.len()
     );
     assert!(permutations.len() > shaders.len() && !texture_only.is_empty());
-    // Four shaders in four tiles for three sizes of subgroups, the product of matrices in three layouts.
-    assert_eq!(cooperative, (3 + 3) * 4 * 3);
+    // In four tiles for three sizes of subgroups: the product of matrices in three layouts, conv2d with three kinds of folded
+    // batch norm and without, both gradients.
+    assert_eq!(cooperative, (3 + 4 + 2) * 4 * 3);
 }
 
 /// One entry point with the file's name; bindings, immediates and limits as the launcher and every adapter have them.

@@ -172,6 +172,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
                     set.content_hash()
                 )));
             }
+            if global.exact_conv && !config.exact_conv {
+                return Err(Error::usage(format!(
+                    "--exact-conv: the run in {} was begun without it, and other convolutions give other bits; leave it out",
+                    folder.display()
+                )));
+            }
             (config, set, folder.clone())
         }
         None => {
@@ -179,9 +185,11 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
                 return Err(Error::usage("pretrain: needs --data and --out, or --resume"));
             };
             let set = open(data)?;
-            (configuration(args, data, &set)?, set, out.clone())
+            (configuration(args, global, data, &set)?, set, out.clone())
         }
     };
+    // A resumed run keeps the convolutions that it began with.
+    let global = &Global { exact_conv: config.exact_conv, ..*global };
     let gpu = global.open_gpu_for(config.training.settings().precision)?;
     let total = config.training.total_steps(set.len());
     let mut watch = Watch(progress::bar(total, "training", "steps"));
@@ -230,14 +238,15 @@ fn open(spec: &str) -> Result<ImageSet> {
     set
 }
 
-fn configuration(args: &Args, data: &str, set: &ImageSet) -> Result<PretrainConfig> {
+fn configuration(args: &Args, global: &Global, data: &str, set: &ImageSet) -> Result<PretrainConfig> {
     let training = training(args, set)?.with_precision(Precision::named(&args.precision)?);
     training.check(set)?;
     let start = match &args.from {
         Some(file) => Some(Start { file: file.clone(), sha256: EncoderFile::read(file)?.sha256 }),
         None => None,
     };
-    Ok(PretrainConfig { data: data.into(), data_hash: set.content_hash(), start, training })
+    let (data, data_hash, exact_conv) = (data.into(), set.content_hash(), global.exact_conv);
+    Ok(PretrainConfig { data, data_hash, start, exact_conv, training })
 }
 
 const METHODS: [&str; 3] = ["simclr", "moco", "supervised"];

@@ -63,6 +63,7 @@ pub fn run(gpu: &Gpu, folder: &Path, seed: u64, tell: &mut dyn Tell) -> Result<F
                 data: format!("{spec} ({role} members of the split with seed {seed})"),
                 data_hash: members.content_hash(),
                 start: None,
+                exact_conv: gpu.facts().exact_conv,
                 training: config.clone().into(),
             },
             resume: folder.join(role).join(crate::train::CONFIG_FILE).exists(),

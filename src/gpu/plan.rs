@@ -276,6 +276,6 @@ pub(super) fn too_large(label: &str, bytes: u64, limit: u64, what: &str) -> Erro
             bytes as f64 / 1048576.0,
             limit as f64 / 1048576.0
         ),
-        advice: "use a smaller batch, image or model".into(),
+        advice: "use a smaller model, image or batch".into(),
     }
 }

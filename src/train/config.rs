@@ -24,6 +24,9 @@ pub struct PretrainConfig {
     /// The encoder that training starts from; `None` for random initial values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
+    /// Direct convolutions alone (`--exact-conv`), which give other bits than the default ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact_conv: bool,
     pub training: Training,
 }
 

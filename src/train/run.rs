@@ -100,6 +100,15 @@ pub fn pretrain(
             folder.display()
         )));
     }
+    if gpu.facts().exact_conv != options.config.exact_conv {
+        let name = |exact| if exact { "direct" } else { "default" };
+        return Err(Error::usage(format!(
+            "{}: the run's convolutions are the {} ones, but the GPU was opened for the {} ones",
+            folder.display(),
+            name(options.config.exact_conv),
+            name(gpu.facts().exact_conv)
+        )));
+    }
     let mut trainer = Trainer::new(gpu, options.config.training.clone(), set)?;
     if let Some(start) = &options.config.start {
         trainer.start_from(&start_values(start, &trainer)?)?;

@@ -34,6 +34,7 @@ pub fn options(folder: &Path, set: &ImageSet, training: impl Into<Training>) -> 
             data: "synthetic-faces".into(),
             data_hash: set.content_hash(),
             start: None,
+            exact_conv: false,
             training: training.into(),
         },
         resume: false,

@@ -88,6 +88,7 @@ impl ShadowTraining {
                 data: format!("{spec} (shadow members of the audit with seed {})", options.seed),
                 data_hash: set.content_hash(),
                 start: None,
+                exact_conv: gpu.facts().exact_conv,
                 training: config.into(),
             },
             folder,

@@ -1,7 +1,7 @@
 //! Features of images in evaluation mode.
 
 use super::profile::{Profile, profile};
-use super::step::memory_text;
+use super::step::{check_batch, memory_text};
 use super::text::{list, milliseconds, short};
 use super::{Machine, Timing};
 use crate::Result;
@@ -53,6 +53,7 @@ pub struct EncodeReport {
 /// Settings out of range; tensors over the adapter's limits.
 pub fn encode(gpu: &Gpu, options: &EncodeOptions) -> Result<EncodeReport> {
     let &EncodeOptions { encoder: config, batch, .. } = options;
+    check_batch(batch)?;
     let machine = Machine::of(gpu);
     let set = generate(&FacesOptions { count: batch, size: config.size, ..FacesOptions::default() })?;
     let encoder = Encoder::untrained(gpu, config, 0)?;

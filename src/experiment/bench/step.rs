@@ -62,8 +62,15 @@ pub struct StepReport {
     pub profile: Option<Profile>,
 }
 
-/// More images than any adapter has memory for.
+/// Images of a batch, so that drawing them takes seconds and not minutes.
 const MOST_BATCH: usize = 1 << 16;
+
+pub(super) fn check_batch(batch: usize) -> Result<()> {
+    match batch <= MOST_BATCH {
+        true => Ok(()),
+        false => Err(Error::usage(format!("batch: expected at most {MOST_BATCH} images, found {batch}"))),
+    }
+}
 
 /// Times steps of SimCLR (Adam, one pass over both views) on drawn faces.
 ///
@@ -71,9 +78,7 @@ const MOST_BATCH: usize = 1 << 16;
 /// Settings out of range; tensors over the adapter's limits.
 pub fn step(gpu: &Gpu, options: &StepOptions) -> Result<StepReport> {
     let &StepOptions { encoder, batch, precision, warm_up, steps, .. } = options;
-    if batch > MOST_BATCH {
-        return Err(Error::usage(format!("batch: expected at most {MOST_BATCH} images, found {batch}")));
-    }
+    check_batch(batch)?;
     let machine = Machine::of(gpu);
     let recipe = Recipe { size: encoder.size, ..Recipe::named("moco-cifar")? };
     let epochs = (warm_up + steps).max(1) as u64;

@@ -80,6 +80,7 @@ pub fn stage_zero(
         data: stage.data.clone(),
         data_hash: set.content_hash(),
         start: None,
+        exact_conv: gpu.facts().exact_conv,
         training: simclr.into(),
     };
     let file = train(gpu, &set, &root.join(STAGE_ZERO), run, "stage 0", tell)?;
@@ -124,6 +125,7 @@ pub fn encoder(
         data_hash: set.content_hash(),
         // The baseline learns from scratch, as published.
         start: start.filter(|_| method != Method::Supervised).cloned(),
+        exact_conv: gpu.facts().exact_conv,
         training,
     };
     let what = format!("seed {seed}, {method}, {}", side.name());
