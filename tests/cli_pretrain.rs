@@ -369,3 +369,24 @@ fn a_killed_run_ends_in_the_same_bits() {
     }
     assert!(midway > 0, "no kill hit a run that was under way: {moments:?}");
 }
+
+/// A run that was begun with direct convolutions goes on with them, and one begun without them refuses them.
+#[test]
+fn a_run_keeps_its_convolutions() {
+    let folder = tempdir().unwrap();
+    let (plain, exact) = (folder.path().join("plain"), folder.path().join("exact"));
+    let begin = |out: &Path, more: &[&str]| {
+        let arguments =
+            ["pretrain", "--data", "synthetic-faces:count=8,size=16", "--width", "8", "--batch", "4"];
+        ends_with(0, &[&arguments[..], &["--epochs", "1", "--out", path(out)], more].concat());
+    };
+    begin(&plain, &[]);
+    begin(&exact, &["--exact-conv"]);
+    assert!(!PretrainConfig::read(&plain).unwrap().exact_conv);
+    assert!(PretrainConfig::read(&exact).unwrap().exact_conv);
+    for more in [&[][..], &["--exact-conv"]] {
+        ends_with(0, &[&["pretrain", "--resume", path(&exact)], more].concat());
+    }
+    let (_, stderr) = ends_with(2, &["pretrain", "--resume", path(&plain), "--exact-conv"]);
+    says(&stderr, &["--exact-conv", path(&plain), "begun without it"]);
+}

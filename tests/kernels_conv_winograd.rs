@@ -5,8 +5,8 @@ use common::dense::{
     Direction, EVERY_DIRECTION, Kind, Operands, Results, assert_within, devices, random_convs,
 };
 use common::gpu::{Case, Draw};
-use contraleak::gpu::{Facts, Gpu};
-use contraleak::kernels::conv::{Conv2d, Weights, conv2d_grads};
+use contraleak::gpu::{Facts, Gpu, Recording};
+use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grads};
 use contraleak::kernels::{Shape, Tensor};
 use contraleak::reference::{conv as direct, winograd};
 
@@ -180,4 +180,32 @@ fn results_have_the_same_bits_every_time() {
     let gpu = devices()[1];
     let run = || operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |_| ());
     assert_eq!(run(), run());
+}
+
+/// What would not fit a binding when transformed runs directly; what fits in parts is cut so that it does.
+#[test]
+fn transformed_operands_stay_within_a_binding() {
+    let facts = facts(devices()[0]);
+    for (channels, images, side, winograd) in [
+        (1024, 2, 8, false),
+        (768, 64, 8, true),
+        (96, 300, 32, true),
+        (128, 1000, 16, true),
+        (64, 1, 700, false),
+    ] {
+        let conv = Conv2d::new(Shape::new(images, channels, side, side), channels, 3, 1, 1).expect("fits");
+        let mut recording = Recording::new(&facts);
+        let mut tensor =
+            |label: &str, shape: Shape| Tensor::new(shape, recording.transient(label, shape.bytes()));
+        let [x, dx] = ["x", "dx"].map(|label| tensor(label, conv.input));
+        let [y, dy] = ["y", "dy"].map(|label| tensor(label, conv.output));
+        let words = Shape::matrix(conv.weight().texels(), 4);
+        let [w, dw] = ["w", "dw"].map(|label| Weights::new(conv.weight(), tensor(label, words).slice));
+        conv2d(&mut recording, &conv, x, w, y);
+        conv2d_grads(&mut recording, &conv, (x, w), dy, (dx, dw));
+        let used = recording.dispatches().any(|d| d.shader.starts_with("winograd/"));
+        assert_eq!(used, winograd, "{conv:?}");
+        let plan = recording.plan();
+        assert!(plan.is_ok(), "{conv:?}: {}", plan.err().map_or(String::new(), |e| e.to_string()));
+    }
 }

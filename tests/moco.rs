@@ -384,6 +384,13 @@ fn the_queue_starts_with_unit_rows_and_orders_are_permutations() {
     assert!(orders[0] != orders[1] && orders[0] != orders[2] && orders[1] != orders[2]);
 }
 
+/// Of runs on `gpu()`, whose convolutions are direct.
+fn run_options(folder: &std::path::Path, set: &ImageSet, config: MocoConfig) -> RunOptions {
+    let mut options = options(folder, set, config);
+    options.config.exact_conv = true;
+    options
+}
+
 fn run(options: &RunOptions, set: &ImageSet) -> Result<Outcome, Error> {
     pretrain(gpu(), set, options, &mut ())
 }
@@ -392,12 +399,12 @@ fn run(options: &RunOptions, set: &ImageSet) -> Result<Outcome, Error> {
 fn runs_repeat_and_resume_in_the_same_bits() {
     let (set, folder) = (set(), tempdir().unwrap());
     let config = MocoConfig { symmetric: true, queue: 48, ..moco(4) };
-    let whole = run(&options(&folder.path().join("whole"), &set, config.clone()), &set).unwrap();
+    let whole = run(&run_options(&folder.path().join("whole"), &set, config.clone()), &set).unwrap();
     assert_eq!(whole.steps, 8);
-    let again = run(&options(&folder.path().join("again"), &set, config.clone()), &set).unwrap();
+    let again = run(&run_options(&folder.path().join("again"), &set, config.clone()), &set).unwrap();
     assert_eq!((&again.losses, &again.encoder_sha256), (&whole.losses, &whole.encoder_sha256));
 
-    let stopped = options(&folder.path().join("stopped"), &set, config.clone());
+    let stopped = run_options(&folder.path().join("stopped"), &set, config.clone());
     for at in [3, 2] {
         let stopped = RunOptions { resume: true, ..stopped.clone() };
         let result = pretrain(gpu(), &set, &stopped, &mut Before(|step| step == at, 0));
