@@ -3,8 +3,9 @@
 
 mod common;
 use common::gpu::{Case, Draw, gpu};
-use contraleak::kernels::Shape;
+use contraleak::gpu::{Facts, Recording};
 use contraleak::kernels::conv::{self, Conv2d, Weights};
+use contraleak::kernels::{Shape, Tensor};
 use contraleak::reference::conv as twin;
 
 /// Shapes that visit every kernel size, stride and padding with awkward channels and sides.
@@ -97,5 +98,32 @@ fn three_directions_match_their_twins_on_random_shapes() {
             assert!((f64::from(*g) - e).abs() <= bound, "dw[{j}]: got {g}, expected {e}, bound {bound:.2e}");
         }
         assert_eq!(conv.weight().pack(&got), packed, "a padding lane of dw is not zero");
+    }
+}
+
+/// Their number decides the order of a sum, so it may not depend on the adapter.
+#[test]
+fn parts_of_a_weight_gradient_follow_from_the_shape() {
+    // Parts that would have more bytes than the operands; parts of two images; few channels; no more than 64.
+    for (input, channels, kernel, stride, parts) in [
+        (Shape::new(64, 256, 8, 8), 512, 3, 2, 1),
+        (Shape::new(64, 64, 32, 32), 128, 3, 2, 32),
+        (Shape::new(64, 16, 32, 32), 16, 3, 1, 8),
+        (Shape::new(256, 3, 64, 64), 64, 3, 1, 64),
+    ] {
+        let conv = Conv2d::new(input, channels, kernel, stride, kernel / 2).expect("fits");
+        let own = gpu().facts();
+        let larger = Facts { max_binding_bytes: 1 << 40, max_invocations: 4096, ..own.clone() };
+        for facts in [own.clone(), larger] {
+            assert!(facts.texture_kernels(), "these tests need a software adapter with subgroups of 8");
+            let mut recording = Recording::new(&facts);
+            let x = Tensor::transient(&mut recording, "x", conv.input);
+            let dy = Tensor::transient(&mut recording, "dy", conv.output);
+            let dw = Weights::new(conv.weight(), recording.transient("dw", conv.weight().bytes()));
+            conv::conv2d_grad_weight(&mut recording, &conv, x, dy, dw);
+            let grids: Vec<[u32; 3]> = recording.dispatches().map(|d| d.grid).collect();
+            assert_eq!(grids[0][2], parts, "{conv:?}: {grids:?}");
+            assert_eq!(grids.len(), 1 + usize::from(parts > 1), "{conv:?}: a sum of the parts");
+        }
     }
 }

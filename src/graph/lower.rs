@@ -33,7 +33,8 @@ impl Memory {
 
 impl Graph {
     /// Records every node that a value of `memory.values` needs, in order. Values without a place of
-    /// their own become transient. Returns the operand of each value that was computed or given.
+    /// their own become transient. Returns the operand of each value that was computed or given; what lay inside a fused
+    /// operation is not among them.
     ///
     /// # Errors
     /// An input or parameter without memory, by name.
