@@ -5,9 +5,9 @@ use common::dense::{
     Direction, EVERY_DIRECTION, Kind, Operands, Results, assert_within, devices, random_convs,
 };
 use common::gpu::{Case, Draw};
-use contraleak::gpu::{Facts, Gpu, Recording};
-use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grads};
-use contraleak::kernels::{Shape, Tensor};
+use contraleak::gpu::{Facts, Gpu, Recording, Slice};
+use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grads};
+use contraleak::kernels::{Shape, Tensor, elementwise};
 use contraleak::reference::{conv as direct, winograd};
 
 /// 3x3 convolutions with stride 1 and awkward channels, sides and paddings, large enough to be worth it.
@@ -208,4 +208,34 @@ fn transformed_operands_stay_within_a_binding() {
         let plan = recording.plan();
         assert!(plan.is_ok(), "{conv:?}: {}", plan.err().map_or(String::new(), |e| e.to_string()));
     }
+}
+
+/// Weights are transformed once for the forward pass and the gradient, and again where something wrote to them.
+#[test]
+fn weights_are_transformed_again_only_if_they_changed() {
+    let facts = facts(devices()[0]);
+    let conv = Conv2d::new(Shape::new(2, 32, 8, 8), 32, 3, 1, 1).expect("fits");
+    let transforms = |change: fn(&mut Recording, Slice)| {
+        let mut recording = Recording::new(&facts);
+        let arena = recording.transient("arena", 3 * conv.weight().bytes());
+        let w = Weights::new(conv.weight(), arena.part(conv.weight().bytes(), conv.weight().bytes()));
+        let [x, dx] = ["x", "dx"].map(|label| Tensor::transient(&mut recording, label, conv.input));
+        let [y, dy] = ["y", "dy"].map(|label| Tensor::transient(&mut recording, label, conv.output));
+        conv2d(&mut recording, &conv, x, w, y);
+        change(&mut recording, arena);
+        conv2d_grad_input(&mut recording, &conv, dy, w, dx);
+        recording.dispatches().filter(|d| d.shader == "winograd/weights").count()
+    };
+    assert_eq!(transforms(|_, _| ()), 1);
+    assert_eq!(transforms(|r, arena| r.clear(arena.part(0, arena.bytes / 3))), 1, "its neighbour changed");
+    assert_eq!(transforms(|r, arena| r.clear(arena)), 2);
+    assert_eq!(transforms(|r, arena| r.copy(arena.part(0, 16), arena.part(2 * arena.bytes / 3 - 16, 16))), 2);
+    assert_eq!(
+        transforms(|r, arena| {
+            let shape = Shape::matrix(1, 4);
+            let [from, to] = [0, arena.bytes / 3].map(|at| Tensor::new(shape, arena.part(at, 16)));
+            elementwise::scale(r, from, 2.0, to);
+        }),
+        2
+    );
 }

@@ -131,11 +131,19 @@ pub struct Recording {
     pub(super) buffers: Vec<BufferDecl>,
     pub(super) textures: Vec<TextureDecl>,
     pub(super) ops: Vec<Op>,
+    /// What was made of slices, and how many ops there were then.
+    derived: Vec<(Slice, TextureId, usize)>,
 }
 
 impl Recording {
     pub fn new(facts: &Facts) -> Recording {
-        Recording { facts: facts.clone(), buffers: Vec::new(), textures: Vec::new(), ops: Vec::new() }
+        Recording {
+            facts: facts.clone(),
+            buffers: Vec::new(),
+            textures: Vec::new(),
+            ops: Vec::new(),
+            derived: Vec::new(),
+        }
     }
 
     pub fn facts(&self) -> &Facts {
@@ -208,6 +216,27 @@ impl Recording {
         let to = self.texture(label, from.bytes / 16);
         self.copy_to_texture(from, to);
         to
+    }
+
+    /// Remembers that `texture` holds what was made of `from`.
+    pub fn keep_derived(&mut self, from: Slice, texture: TextureId) {
+        self.derived.push((from, texture, self.ops.len()));
+    }
+
+    /// The texture that was made of `from` and kept, if nothing has written there since.
+    pub fn derived(&self, from: Slice) -> Option<TextureId> {
+        let (_, texture, made) = *self.derived.iter().rev().find(|(source, ..)| *source == from)?;
+        let touches = |to: Slice| {
+            to.buffer == from.buffer
+                && to.offset < from.offset + from.bytes
+                && from.offset < to.offset + to.bytes
+        };
+        let changed = self.ops[made..].iter().any(|op| match op {
+            Op::Dispatch(d) => d.bindings.iter().any(|b| matches!(b, Binding::Write(s) if touches(*s))),
+            Op::Copy { to, .. } | Op::Clear(to) => touches(*to),
+            Op::CopyToTexture { .. } => false,
+        });
+        (!changed).then_some(texture)
     }
 
     /// Copies `from.bytes` bytes.

@@ -212,8 +212,12 @@ fn transform_input(
     v.copy(recording, chunk.texels(c4));
 }
 
-/// The transformed weights as a texture.
+/// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
+/// in between.
 fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
+    if let Some(texture) = recording.derived(w.slice) {
+        return texture;
+    }
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
@@ -228,5 +232,7 @@ fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
         flops: 0,
         bytes: w.shape.bytes() + texels as u64 * 16,
     });
-    recording.as_texture("winograd weights", transformed)
+    let texture = recording.as_texture("winograd weights", transformed);
+    recording.keep_derived(w.slice, texture);
+    texture
 }
