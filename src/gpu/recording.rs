@@ -124,6 +124,15 @@ pub(super) struct TextureDecl {
     pub texels: u64,
 }
 
+/// What was made of a slice, and how many ops there were then.
+#[derive(Clone)]
+struct Derived {
+    what: &'static str,
+    from: Slice,
+    texture: TextureId,
+    ops: usize,
+}
+
 /// A list of GPU work in order, with the buffers and textures that it touches.
 #[derive(Clone)]
 pub struct Recording {
@@ -131,8 +140,7 @@ pub struct Recording {
     pub(super) buffers: Vec<BufferDecl>,
     pub(super) textures: Vec<TextureDecl>,
     pub(super) ops: Vec<Op>,
-    /// What was made of slices, and how many ops there were then.
-    derived: Vec<(Slice, TextureId, usize)>,
+    derived: Vec<Derived>,
 }
 
 impl Recording {
@@ -218,25 +226,25 @@ impl Recording {
         to
     }
 
-    /// Remembers that `texture` holds what was made of `from`.
-    pub fn keep_derived(&mut self, from: Slice, texture: TextureId) {
-        self.derived.push((from, texture, self.ops.len()));
+    /// Remembers that `texture` holds `what` was made of `from`.
+    pub fn keep_derived(&mut self, what: &'static str, from: Slice, texture: TextureId) {
+        self.derived.push(Derived { what, from, texture, ops: self.ops.len() });
     }
 
-    /// The texture that was made of `from` and kept, if nothing has written there since.
-    pub fn derived(&self, from: Slice) -> Option<TextureId> {
-        let (_, texture, made) = *self.derived.iter().rev().find(|(source, ..)| *source == from)?;
+    /// The texture of `what` was made of `from` and kept, if nothing has written there since.
+    pub fn derived(&self, what: &str, from: Slice) -> Option<TextureId> {
+        let kept = self.derived.iter().rev().find(|kept| kept.what == what && kept.from == from)?;
         let touches = |to: Slice| {
             to.buffer == from.buffer
                 && to.offset < from.offset + from.bytes
                 && from.offset < to.offset + to.bytes
         };
-        let changed = self.ops[made..].iter().any(|op| match op {
+        let changed = self.ops[kept.ops..].iter().any(|op| match op {
             Op::Dispatch(d) => d.bindings.iter().any(|b| matches!(b, Binding::Write(s) if touches(*s))),
             Op::Copy { to, .. } | Op::Clear(to) => touches(*to),
             Op::CopyToTexture { .. } => false,
         });
-        (!changed).then_some(texture)
+        (!changed).then_some(kept.texture)
     }
 
     /// Copies `from.bytes` bytes.

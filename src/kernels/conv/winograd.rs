@@ -25,6 +25,8 @@ const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk, which are read soon after they are written, from a cache that others use
 /// too. 1.3 to 20 MB were tried.
 const CHUNK_BYTES: usize = 5 << 20;
+/// What transformed weights are called in recordings.
+const TRANSFORMED: &str = "winograd weights";
 /// Where a lane can have all channels of one side, transforms do not pay.
 const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
@@ -215,14 +217,14 @@ fn transform_input(
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
 /// in between.
 fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
-    if let Some(texture) = recording.derived(w.slice) {
+    if let Some(texture) = recording.derived(TRANSFORMED, w.slice) {
         return texture;
     }
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
     let weights = recording.as_texture("conv2d w", w.slice);
-    let transformed = recording.transient("winograd weights", texels as u64 * 16);
+    let transformed = recording.transient(TRANSFORMED, texels as u64 * 16);
     recording.dispatch(Dispatch {
         shader: "winograd/weights",
         defines: Defines::new().with("WORKGROUP", WORKGROUP),
@@ -232,7 +234,7 @@ fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
         flops: 0,
         bytes: w.shape.bytes() + texels as u64 * 16,
     });
-    let texture = recording.as_texture("winograd weights", transformed);
-    recording.keep_derived(w.slice, texture);
+    let texture = recording.as_texture(TRANSFORMED, transformed);
+    recording.keep_derived(TRANSFORMED, w.slice, texture);
     texture
 }
