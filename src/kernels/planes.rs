@@ -1,8 +1,9 @@
 //! How kernels that treat each channel group alone split a tensor among invocations; the twin of
-//! `shaders/common/planes.wgsl`. The split depends on the shape only, and so do the bits of every sum.
+//! `shaders/common/planes.wgsl`. The split depends on the kernel class and the shape only, and so do
+//! the bits of every sum.
 
 use super::Shape;
-use crate::gpu::Recording;
+use crate::gpu::{KernelClass, Recording};
 
 /// Invocations of a workgroup of these kernels. They use no workgroup memory, so this is only launch cost.
 pub(super) const WORKGROUP: u32 = 64;
@@ -29,9 +30,14 @@ impl Planes {
         Planes::new(shape, (shape.texels() / 65_536).clamp(8, 64))
     }
 
-    /// For kernels that write one partial result for each share.
-    pub fn reduce(shape: Shape) -> Planes {
-        Planes::new(shape, (shape.texels() / 16_384).clamp(32, 256))
+    /// For kernels that write one partial result for each share. A CPU is busy with fewer shares than a GPU, and each costs
+    /// it two stores and a turn of the second pass.
+    pub fn reduce(class: KernelClass, shape: Shape) -> Planes {
+        let texels_each = match class {
+            KernelClass::Software => (shape.texels() / 4_096).clamp(128, 512),
+            KernelClass::Integrated | KernelClass::Discrete => (shape.texels() / 16_384).clamp(32, 256),
+        };
+        Planes::new(shape, texels_each)
     }
 
     /// Shares of about `texels_each` texels.
@@ -89,7 +95,8 @@ mod tests {
     fn shares_cover_every_texel_once() {
         for (n, c, h, w) in [(1, 1, 1, 1), (5, 9, 13, 7), (512, 3, 1, 1), (2, 4, 224, 224), (33, 5, 4, 4)] {
             let shape = Shape::new(n, c, h, w);
-            for planes in [Planes::map(shape), Planes::reduce(shape)] {
+            let reduce = [KernelClass::Software, KernelClass::Discrete].map(|class| Planes::reduce(class, shape));
+            for planes in reduce.into_iter().chain([Planes::map(shape)]) {
                 let mut texels = 0;
                 for part in 0..planes.parts() {
                     let (row, lane) = (part / planes.lanes, part % planes.lanes);

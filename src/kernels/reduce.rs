@@ -12,7 +12,7 @@ const FOLD_WORKGROUP: u32 = 16;
 /// `y` [1, C] = the sums of `x` [N, C, H, W] over N, H and W; for a matrix, its column sums: the gradient of
 /// a bias.
 pub fn channel_sums(recording: &mut Recording, x: Tensor, y: Tensor) {
-    let planes = Planes::reduce(x.shape);
+    let planes = Planes::reduce(recording.facts().class, x.shape);
     let bytes = planes.shares() as u64 * 16;
     let partials = recording.transient("partial channel sums", bytes);
     recording.dispatch(Dispatch {

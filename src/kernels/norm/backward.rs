@@ -52,7 +52,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     debug_check_vectors(x, &[gamma, beta, dgamma, dbeta]);
     debug_check_statistics(x, &[mean, spread]);
     let (shape, splits) = (x.shape, mean.shape.n);
-    let planes = Planes::reduce(side_by_side(shape, splits));
+    let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
     let partial_bytes = 2 * planes.shares() as u64 * 16;
     let partials = recording.transient("batch norm partial gradients", partial_bytes);

@@ -84,7 +84,7 @@ pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
 
 fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     let (shape, splits) = (norm.x.shape, norm.mean.shape.n);
-    let planes = Planes::reduce(side_by_side(shape, splits));
+    let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let bytes = 2 * planes.shares() as u64 * 16;
     let partials = recording.transient("batch norm partial statistics", bytes);
     recording.dispatch(Dispatch {

@@ -77,7 +77,7 @@ pub fn layer_norm_grad(recording: &mut Recording, norm: &LayerNormGrad) {
         flops: 12 * shape.elements() as u64,
         bytes: 3 * shape.bytes(),
     });
-    let planes = Planes::reduce(shape);
+    let planes = Planes::reduce(recording.facts().class, shape);
     let bytes = planes.shares() as u64 * 16;
     let [gamma, beta] = ["layer norm partial dgamma", "layer norm partial dbeta"]
         .map(|label| recording.transient(label, bytes));
