@@ -189,7 +189,7 @@ pub fn bias_add(recording: &mut Recording, x: Tensor, b: Tensor, y: Tensor) {
 /// `y = f(x + b)`: what follows a linear layer, in one pass. Gradients: [`unary_grad`] of y gives dx, and
 /// the channel sums of dx give db.
 pub fn bias_activation(recording: &mut Recording, x: Tensor, b: Tensor, f: Option<Unary>, y: Tensor) {
-    let planes = Planes::map(x.shape);
+    let planes = Planes::map(recording.facts().class, x.shape);
     let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
     if let Some(f) = f {
         defines = defines.with(f.define(), 1);
@@ -244,7 +244,7 @@ impl Dropout {
 /// `y = x/(1 − p)` where the draw (sample, layer, element) is at least p, otherwise 0. The element is the
 /// logical index within the sample, row-major (C, H, W). The gradient of x is `dropout(dy)`.
 pub fn dropout(recording: &mut Recording, dropout: &Dropout, x: Tensor, y: Tensor) {
-    let planes = Planes::map(x.shape);
+    let planes = Planes::map(recording.facts().class, x.shape);
     let kept = (1.0 / (1.0 - f64::from(dropout.probability))) as f32;
     let words = [u32::from(dropout.layer), dropout.probability.to_bits(), kept.to_bits()];
     recording.dispatch(Dispatch {

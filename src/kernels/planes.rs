@@ -25,13 +25,17 @@ pub(super) struct Planes {
 }
 
 impl Planes {
-    /// For kernels that write one result for each texel.
-    pub fn map(shape: Shape) -> Planes {
-        Planes::new(shape, (shape.texels() / 65_536).clamp(8, 64))
+    /// For kernels that write one result for each texel. A CPU is busy with fewer shares than a GPU, and finding each one's
+    /// place and constants costs it as much as a few texels.
+    pub fn map(class: KernelClass, shape: Shape) -> Planes {
+        let texels_each = match class {
+            KernelClass::Software => (shape.texels() / 8_192).clamp(64, 256),
+            KernelClass::Integrated | KernelClass::Discrete => (shape.texels() / 65_536).clamp(8, 64),
+        };
+        Planes::new(shape, texels_each)
     }
 
-    /// For kernels that write one partial result for each share. A CPU is busy with fewer shares than a GPU, and each costs
-    /// it two stores and a turn of the second pass.
+    /// For kernels that write one partial result for each share, which a second pass reads.
     pub fn reduce(class: KernelClass, shape: Shape) -> Planes {
         let texels_each = match class {
             KernelClass::Software => (shape.texels() / 4_096).clamp(128, 512),
@@ -95,8 +99,8 @@ mod tests {
     fn shares_cover_every_texel_once() {
         for (n, c, h, w) in [(1, 1, 1, 1), (5, 9, 13, 7), (512, 3, 1, 1), (2, 4, 224, 224), (33, 5, 4, 4)] {
             let shape = Shape::new(n, c, h, w);
-            let reduce = [KernelClass::Software, KernelClass::Discrete].map(|class| Planes::reduce(class, shape));
-            for planes in reduce.into_iter().chain([Planes::map(shape)]) {
+            let both = |class| [Planes::map(class, shape), Planes::reduce(class, shape)];
+            for planes in [KernelClass::Software, KernelClass::Discrete].into_iter().flat_map(both) {
                 let mut texels = 0;
                 for part in 0..planes.parts() {
                     let (row, lane) = (part / planes.lanes, part % planes.lanes);

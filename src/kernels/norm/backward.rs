@@ -123,7 +123,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         bytes: partial_bytes + 4 * vector + 8 * mean.shape.bytes(),
     });
 
-    let planes = Planes::map(side_by_side(shape, splits));
+    let planes = Planes::map(recording.facts().class, side_by_side(shape, splits));
     let (g, apply_defines) = match known {
         Some(g) => (g, Defines::new().with("WORKGROUP", WORKGROUP)),
         None => (dy, defines),

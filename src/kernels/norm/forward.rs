@@ -129,7 +129,7 @@ struct Apply {
 impl Apply {
     fn record(&self, recording: &mut Recording) {
         let (shape, splits) = (self.x.shape, self.mean.shape.n);
-        let planes = Planes::map(side_by_side(shape, splits));
+        let planes = Planes::map(recording.facts().class, side_by_side(shape, splits));
         let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
         if splits > 1 {
             defines = defines.with("SPLIT", 1);
