@@ -30,6 +30,11 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
         (Shape::new(70, 7, 6, 5), 3, 3, 1, 1),
         (Shape::new(5, 40, 8, 8), 8, 5, 2, 2),
         (Shape::new(2, 130, 7, 7), 12, 3, 1, 0),
+        // The same, lanes of columns: sides that are no multiples of a tile, every padding, either direction alone.
+        (Shape::new(2, 5, 10, 17), 13, 3, 1, 2),
+        (Shape::new(3, 9, 8, 8), 4, 3, 1, 0),
+        (Shape::new(2, 3, 5, 30), 16, 3, 1, 1),
+        (Shape::new(2, 16, 13, 8), 40, 3, 1, 1),
     ] {
         list.extend(Conv2d::new(input, channels, kernel, stride, padding));
     }
@@ -99,6 +104,24 @@ fn three_directions_match_their_twins_on_random_shapes() {
         }
         assert_eq!(conv.weight().pack(&got), packed, "a padding lane of dw is not zero");
     }
+}
+
+#[test]
+fn few_output_channels_have_kernels_of_their_own() {
+    let shader = |channels: usize, side: usize, kernel: usize, stride: usize| {
+        let conv = Conv2d::new(Shape::new(2, 40, side, side), channels, kernel, stride, 1).expect("fits");
+        let mut recording = Recording::new(gpu().facts());
+        let x = Tensor::transient(&mut recording, "x", conv.input);
+        let y = Tensor::transient(&mut recording, "y", conv.output);
+        let w = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
+        conv::conv2d(&mut recording, &conv, x, w, y);
+        recording.dispatches().next().expect("one").shader
+    };
+    assert_eq!(shader(16, 8, 3, 1), "conv/direct_narrow");
+    assert_eq!(shader(16, 7, 3, 1), "conv/implicit_gemm_narrow", "lines shorter than the lanes");
+    assert_eq!(shader(16, 32, 3, 2), "conv/implicit_gemm_narrow");
+    assert_eq!(shader(16, 12, 5, 1), "conv/implicit_gemm_narrow");
+    assert_eq!(shader(17, 8, 3, 2), "conv/implicit_gemm");
 }
 
 /// Their number decides the order of a sum, so it may not depend on the adapter.

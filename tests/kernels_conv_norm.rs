@@ -26,14 +26,15 @@ const FUSIONS: [Fusion; 5] = [
     (None, Activation::Identity, true),
 ];
 
-/// One for each kernel that stores results: Winograd's with several chunks and with padding channels, few channels, a
-/// strided one, a linear layer.
+/// One for each kernel that stores results: Winograd's with several chunks and with padding channels, few channels in long
+/// lines and in short ones, a strided one, a linear layer.
 fn every_kernel() -> Vec<Conv2d> {
     let mut list = Vec::new();
     for (input, channels, kernel, stride) in [
         (Shape::new(13, 64, 32, 32), 64, 3, 1),
         (Shape::new(2, 18, 7, 9), 30, 3, 1),
         (Shape::new(2, 5, 9, 10), 13, 3, 1),
+        (Shape::new(3, 9, 7, 5), 14, 3, 1),
         (Shape::new(3, 64, 7, 7), 70, 3, 2),
         (Shape::matrix(37, 130), 65, 1, 1),
     ] {

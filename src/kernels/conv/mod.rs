@@ -210,6 +210,7 @@ pub fn conv2d_grads(
 }
 
 pub mod depthwise;
+mod direct;
 mod epilogue;
 pub use epilogue::ConvNorm;
 use epilogue::Epilogue;

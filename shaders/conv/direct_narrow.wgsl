@@ -1,0 +1,94 @@
+// 3x3 convolutions with stride 1 and at most 16 output channels, in either direction:
+//   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
+// binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
+// One workgroup = one subgroup of 8 lanes = LINES lines x 8 columns of outputs with all channels: a lane is a column, so that a
+// texel of the source serves three taps of as many lines. Weights come by broadcast.
+// Grid: tiles of lines within tiles of columns within images. Roofline: arithmetic, 2 flops a multiply–add.
+#import common/divide
+#import common/texel
+#import common/pack64
+
+struct Params {
+    tiles: u32, tiles_image: u32, tiles_line: u32,
+    c4: u32, height: u32, width: u32, padding: u32,
+    out_height: u32, out_width: u32, first_tap: u32, tap_step: i32,
+}
+var<immediate> params: Params;
+@group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var weights: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;
+#import conv/epilogue
+
+@compute @workgroup_size(8)
+fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                 @builtin(subgroup_invocation_id) lane: u32) {
+    let tile = group.x + group.y * groups.x;
+    if tile >= params.tiles { return; }
+    let n = divide(tile, params.tiles_image);
+    let within = tile - n * params.tiles_image;
+    let tile_h = divide(within, params.tiles_line);
+    let first_h = tile_h * ${LINES}u;
+    let out_w = (within - tile_h * params.tiles_line) * 8u + lane;
+    let plane = params.height * params.width;
+    // Lines above the image wrap to large numbers.
+#for r in 0..LINES + 2
+    let h${r} = first_h + ${r}u - params.padding;
+    let line${r} = select(OUTSIDE, n * params.c4 * plane + h${r} * params.width, h${r} < params.height);
+#end
+#for m in 0..LINES
+#for o in 0..COLUMNS4
+    var c${m}_${o} = vec4<f32>(0.0);
+#end
+#end
+    // One flat loop over groups of input channels and columns of taps: every accumulator is copied once for each level of nesting.
+    var c = 0u;
+    var kw = 0u;
+    for (var turn = 0u; turn < params.c4 * 3u; turn++) {
+        let w = out_w + kw - params.padding;
+        let column = select(OUTSIDE, c * plane + w, w < params.width);
+#for r in 0..LINES + 2
+        let x${r} = textureLoad(source, at(line${r} + column));
+#end
+#for kh in 0..3
+        let tap${kh} = u32(i32(params.first_tap) + params.tap_step * i32(${kh * 3}u + kw));
+        let from${kh} = (tap${kh} * params.c4 + c) * ${4 * COLUMNS4}u + lane;
+#for q in 0..(4 * COLUMNS4 + 7) / 8
+        let u${kh}_${q} = textureLoad(weights, at(from${kh} + ${q * 8}u));
+#end
+#end
+#for o in 0..COLUMNS4
+#for kh in 0..3
+#for k in 0..4
+        let w${o}_${kh}_${k} = subgroupBroadcast(u${kh}_${(k * COLUMNS4 + o) / 8}, ${(k * COLUMNS4 + o) % 8}u);
+#end
+#end
+#for m in 0..LINES
+        c${m}_${o} = c${m}_${o}
+#for kh in 0..3
+#for k in 0..4
+            + x${m + kh}.${k:xyzw} * w${o}_${kh}_${k}
+#end
+#end
+        ;
+#end
+#end
+        kw += 1u;
+        let next = kw == 3u;
+        kw = select(kw, 0u, next);
+        c += select(0u, 1u, next);
+    }
+#for o in 0..COLUMNS4
+    let by${o} = affine(${o}u, ${COLUMNS4}u);
+#end
+    if out_w >= params.out_width { return; }
+    let out_plane = params.out_height * params.out_width;
+    let to = n * ${COLUMNS4}u * out_plane + first_h * params.out_width + out_w;
+#for m in 0..LINES
+    if first_h + ${m}u < params.out_height {
+#for o in 0..COLUMNS4
+        let to${m}_${o} = to + ${o}u * out_plane + ${m}u * params.out_width;
+        out[to${m}_${o}] = pack64(finish(c${m}_${o}, by${o}, to${m}_${o}));
+#end
+    }
+#end
+}
