@@ -3,7 +3,7 @@
 
 mod common;
 use common::gpu::{Case, Draw, gpu};
-use contraleak::gpu::{Facts, Recording};
+use contraleak::gpu::{Facts, KernelClass, Recording};
 use contraleak::kernels::conv::{self, Conv2d, Weights};
 use contraleak::kernels::{Shape, Tensor};
 use contraleak::reference::conv as twin;
@@ -30,11 +30,12 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
         (Shape::new(70, 7, 6, 5), 3, 3, 1, 1),
         (Shape::new(5, 40, 8, 8), 8, 5, 2, 2),
         (Shape::new(2, 130, 7, 7), 12, 3, 1, 0),
-        // The same, lanes of columns: sides that are no multiples of a tile, every padding, either direction alone.
-        (Shape::new(2, 5, 10, 17), 13, 3, 1, 2),
+        // The same where a lane is a column: every padding, sides that are no multiples of a tile, either direction alone.
+        (Shape::new(2, 5, 14, 21), 13, 3, 1, 2),
+        (Shape::new(2, 37, 18, 18), 9, 3, 1, 0),
         (Shape::new(3, 9, 8, 8), 4, 3, 1, 0),
-        (Shape::new(2, 3, 5, 30), 16, 3, 1, 1),
-        (Shape::new(2, 16, 13, 8), 40, 3, 1, 1),
+        (Shape::new(2, 3, 15, 31), 16, 3, 1, 1),
+        (Shape::new(2, 16, 16, 8), 40, 3, 1, 1),
     ] {
         list.extend(Conv2d::new(input, channels, kernel, stride, padding));
     }
@@ -108,20 +109,31 @@ fn three_directions_match_their_twins_on_random_shapes() {
 
 #[test]
 fn few_output_channels_have_kernels_of_their_own() {
-    let shader = |channels: usize, side: usize, kernel: usize, stride: usize| {
-        let conv = Conv2d::new(Shape::new(2, 40, side, side), channels, kernel, stride, 1).expect("fits");
-        let mut recording = Recording::new(gpu().facts());
-        let x = Tensor::transient(&mut recording, "x", conv.input);
-        let y = Tensor::transient(&mut recording, "y", conv.output);
-        let w = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
-        conv::conv2d(&mut recording, &conv, x, w, y);
-        recording.dispatches().next().expect("one").shader
+    let facts =
+        Facts { class: KernelClass::Software, subgroup: Some(8), int64: true, ..gpu().facts().clone() };
+    // The kernels of both directions between 40 channels and `channels`.
+    let shaders = |channels: usize, side: usize, kernel: usize, stride: usize| {
+        let conv =
+            |from, to| Conv2d::new(Shape::new(2, from, side, side), to, kernel, stride, 1).expect("fits");
+        let mut recording = Recording::new(&facts);
+        let mut record = |conv: &Conv2d, forward: bool| {
+            let x = Tensor::transient(&mut recording, "x", conv.input);
+            let y = Tensor::transient(&mut recording, "y", conv.output);
+            let w = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
+            match forward {
+                true => conv::conv2d(&mut recording, conv, x, w, y),
+                false => conv::conv2d_grad_input(&mut recording, conv, y, w, x),
+            }
+            recording.dispatches().last().expect("one").shader
+        };
+        [record(&conv(40, channels), true), record(&conv(channels, 40), false)]
     };
-    assert_eq!(shader(16, 8, 3, 1), "conv/direct_narrow");
-    assert_eq!(shader(16, 7, 3, 1), "conv/implicit_gemm_narrow", "lines shorter than the lanes");
-    assert_eq!(shader(16, 32, 3, 2), "conv/implicit_gemm_narrow");
-    assert_eq!(shader(16, 12, 5, 1), "conv/implicit_gemm_narrow");
-    assert_eq!(shader(17, 8, 3, 2), "conv/implicit_gemm");
+    let (direct, rows, wide) = ("conv/direct_narrow", "conv/implicit_gemm_narrow", "conv/implicit_gemm");
+    assert_eq!(shaders(16, 8, 3, 1), [direct, direct]);
+    assert_eq!(shaders(16, 14, 3, 1), [rows, rows], "tiles of four by eight would be idle for a quarter");
+    assert_eq!(shaders(16, 32, 3, 2), [rows, rows]);
+    assert_eq!(shaders(16, 12, 5, 1), [rows, rows]);
+    assert_eq!(shaders(17, 8, 3, 2), [wide, wide]);
 }
 
 /// Their number decides the order of a sum, so it may not depend on the adapter.

@@ -1,7 +1,7 @@
 //! Element-wise kernels against their f64 twins.
 
 mod common;
-use common::gpu::{Case, Draw, gpu, random_shapes};
+use common::gpu::{Case, Draw, every_class, gpu, random_shapes};
 use contraleak::kernels::elementwise::{self, Dropout, Gelu, Unary};
 use contraleak::kernels::{Shape, StepState};
 use contraleak::reference::elementwise as twin;
@@ -123,8 +123,11 @@ fn bias_and_activation_match_their_twins_on_maps_and_matrices() {
     shapes.extend([(5, Shape::matrix(129, 61)), (6, Shape::new(2, 3, 70, 67)), (7, Shape::new(90, 5, 3, 3))]);
     for (seed, shape) in shapes {
         let vector = Shape::matrix(1, shape.c);
-        for f in [None, Some(Unary::Relu), Some(Unary::Relu6), Some(Unary::Tanh)] {
-            let mut case = Case::new(gpu());
+        let functions = [None, Some(Unary::Relu), Some(Unary::Relu6), Some(Unary::Tanh)];
+        for (f, facts) in
+            functions.into_iter().flat_map(|f| every_class(gpu()).into_iter().map(move |facts| (f, facts)))
+        {
+            let mut case = Case::with_facts(gpu(), &facts);
             let (x, values) = case.random("x", shape, seed, 6.0);
             let (b, bias) = case.random("b", vector, seed, 3.0);
             let y = case.output("y", shape);
@@ -145,14 +148,18 @@ fn bias_and_activation_match_their_twins_on_maps_and_matrices() {
 fn dropout_draws_what_its_twin_draws() {
     let key = Key::from_seed(5).stream(Stream::Dropout, 3);
     let state = StepState { dropout_key: key.0, ..StepState::default() };
-    for (seed, shape, probability) in [
+    for (seed, shape, probability, facts) in [
         (1, Shape::matrix(7, 61), 0.5),
         (2, Shape::matrix(3, 512), 0.1),
         (3, Shape::new(5, 6, 3, 7), 0.5),
         (4, Shape::matrix(1, 1), 0.9),
         (5, Shape::new(2, 9, 17, 13), 0.0),
-    ] {
-        let mut case = Case::new(gpu());
+    ]
+    .into_iter()
+    .flat_map(|(seed, shape, probability)| {
+        every_class(gpu()).into_iter().map(move |facts| (seed, shape, probability, facts))
+    }) {
+        let mut case = Case::with_facts(gpu(), &facts);
         let (x, values) = case.random("x", shape, seed, 3.0);
         let samples: Vec<u32> = (0..shape.n as u32).map(|row| row * 977 + 12).collect();
         let y = case.output("y", shape);

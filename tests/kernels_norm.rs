@@ -1,7 +1,8 @@
 //! Batch norm kernels against their f64 twins: both modes, both directions, every fusion.
 
 mod common;
-use common::gpu::{Case, Draw, gpu, random_shapes};
+use common::gpu::{Case, Draw, every_class, gpu, random_shapes};
+use contraleak::gpu::Facts;
 use contraleak::kernels::elementwise::Unary;
 use contraleak::kernels::norm::{self, BatchNormEval, BatchNormGrad, BatchNormTrain};
 use contraleak::kernels::{Shape, Tensor};
@@ -250,7 +251,13 @@ impl Device {
 }
 
 fn check_train(host: &Host) {
-    let mut case = Case::new(gpu());
+    for facts in every_class(gpu()) {
+        check_train_with(host, &facts);
+    }
+}
+
+fn check_train_with(host: &Host, facts: &Facts) {
+    let mut case = Case::with_facts(gpu(), facts);
     let vector = Shape::matrix(1, host.shape.c);
     let device = Device::new(&mut case, host);
     let running_mean = case.in_out("running mean", vector, &host.running_mean);
@@ -310,7 +317,13 @@ fn check_train(host: &Host) {
 }
 
 fn check_eval(host: &Host) {
-    let mut case = Case::new(gpu());
+    for facts in every_class(gpu()) {
+        check_eval_with(host, &facts);
+    }
+}
+
+fn check_eval_with(host: &Host, facts: &Facts) {
+    let mut case = Case::with_facts(gpu(), facts);
     let vector = Shape::matrix(1, host.shape.c);
     let device = Device::new(&mut case, host);
     let running_mean = case.input("running mean", vector, &host.running_mean);

@@ -1,7 +1,7 @@
 //! Reductions against their f64 twins.
 
 mod common;
-use common::gpu::{Case, Draw, gpu, random_shapes};
+use common::gpu::{Case, Draw, every_class, gpu, random_shapes};
 use contraleak::kernels::{Shape, reduce};
 use contraleak::reference::reduce as twin;
 
@@ -21,8 +21,11 @@ fn shapes(seed: u64) -> Vec<(u64, Shape)> {
 
 #[test]
 fn channel_sums_are_column_sums_for_matrices() {
-    for (seed, shape) in shapes(41) {
-        let mut case = Case::new(gpu());
+    let classes = every_class(gpu());
+    for (seed, shape, facts) in
+        shapes(41).into_iter().flat_map(|(seed, shape)| classes.iter().map(move |f| (seed, shape, f)))
+    {
+        let mut case = Case::with_facts(gpu(), facts);
         let (x, values) = case.random("x", shape, seed, 1.0);
         let y = case.output("y", Shape::matrix(1, shape.c));
         reduce::channel_sums(&mut case.recording, x, y);

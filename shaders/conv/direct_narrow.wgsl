@@ -3,7 +3,7 @@
 // binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of 8 lanes = LINES lines x 8 columns of outputs with all channels: a lane is a column, so that a
 // texel of the source serves three taps of as many lines. Weights come by broadcast.
-// Grid: tiles of lines within tiles of columns within images. Roofline: arithmetic, 2 flops a multiply–add.
+// Grid: tiles of columns within tiles of lines within images. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
 #import common/texel
 #import common/pack64

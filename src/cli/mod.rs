@@ -132,7 +132,6 @@ pub fn command() -> clap::Command {
 
 /// Parses the process's arguments, runs the command, and reports its failure on stderr.
 pub fn main() -> ExitCode {
-    ask_for_software_threads();
     let cli = Cli::parse();
     start_logging(cli.global.verbose);
     match cli.command.run(&cli.global) {
@@ -142,17 +141,6 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(exit_status(&error))
         }
-    }
-}
-
-/// Asks lavapipe for two threads a core where nobody has asked for another number. It cuts every launch into as many equal
-/// parts as it has threads and waits for the last: with one a core, a core that something else slows down holds up the rest.
-fn ask_for_software_threads() {
-    const THREADS: &str = "LP_NUM_THREADS";
-    if std::env::var_os(THREADS).is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // SAFETY: the first thing that the process does; no other thread reads the environment yet.
-        unsafe { std::env::set_var(THREADS, (2 * cores).to_string()) };
     }
 }
 

@@ -226,12 +226,12 @@ impl Recording {
         to
     }
 
-    /// Remembers that `texture` holds `what` was made of `from`.
+    /// Remembers `texture` as the `what` that was made of `from`.
     pub fn keep_derived(&mut self, what: &'static str, from: Slice, texture: TextureId) {
         self.derived.push(Derived { what, from, texture, ops: self.ops.len() });
     }
 
-    /// The texture of `what` was made of `from` and kept, if nothing has written there since.
+    /// The `what` that was kept for `from`, if nothing has written there since.
     pub fn derived(&self, what: &str, from: Slice) -> Option<TextureId> {
         let kept = self.derived.iter().rev().find(|kept| kept.what == what && kept.from == from)?;
         let touches = |to: Slice| {

@@ -25,23 +25,14 @@ pub(super) struct Planes {
 }
 
 impl Planes {
-    /// For kernels that write one result for each texel. A CPU is busy with fewer shares than a GPU, and finding each one's
-    /// place and constants costs it as much as a few texels.
+    /// For kernels that write one result for each texel.
     pub fn map(class: KernelClass, shape: Shape) -> Planes {
-        let texels_each = match class {
-            KernelClass::Software => (shape.texels() / 8_192).clamp(64, 256),
-            KernelClass::Integrated | KernelClass::Discrete => (shape.texels() / 65_536).clamp(8, 64),
-        };
-        Planes::new(shape, texels_each)
+        Planes::new(shape, cpu_share(class, shape).unwrap_or((shape.texels() / 65_536).clamp(8, 64)))
     }
 
     /// For kernels that write one partial result for each share, which a second pass reads.
     pub fn reduce(class: KernelClass, shape: Shape) -> Planes {
-        let texels_each = match class {
-            KernelClass::Software => (shape.texels() / 4_096).clamp(128, 512),
-            KernelClass::Integrated | KernelClass::Discrete => (shape.texels() / 16_384).clamp(32, 256),
-        };
-        Planes::new(shape, texels_each)
+        Planes::new(shape, cpu_share(class, shape).unwrap_or((shape.texels() / 16_384).clamp(32, 256)))
     }
 
     /// Shares of about `texels_each` texels.
@@ -89,6 +80,12 @@ impl Planes {
     pub fn grid(&self, recording: &Recording) -> [u32; 3] {
         recording.grid((self.shares() as u64).div_ceil(u64::from(WORKGROUP)))
     }
+}
+
+/// Texels of a share on a CPU, which is busy with fewer shares than a GPU: finding the place and the constants of each costs it
+/// as much as a few texels, and a partial result two stores and a turn of the second pass.
+fn cpu_share(class: KernelClass, shape: Shape) -> Option<usize> {
+    (class == KernelClass::Software).then_some((shape.texels() / 8_192).clamp(64, 256))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Sums in a fixed order, counts of non-finite values, and the pooling over sets of DeepSets
-//! (Zaheer et al., 2017). Every sum has two stages; the number of parts comes from the shape.
+//! (Zaheer et al., 2017). Every sum has two stages; the number of parts comes from the kernel class and the shape.
 
 use super::planes::{Planes, WORKGROUP};
 use super::{Shape, Tensor};

@@ -274,6 +274,8 @@ fn convolutions(r: &mut Recording) {
     };
     // So few channels that a lane has all of them.
     convolve(Conv2d::new(Shape::new(8, 16, 8, 8), 16, 3, 1, 1).expect("fits"));
+    // The same in lines that are shorter than a tile of columns.
+    convolve(Conv2d::new(Shape::new(8, 16, 7, 7), 16, 3, 1, 1).expect("fits"));
     // More pixels than f32 counts.
     convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));
     for channels in SIDES {

@@ -13,9 +13,14 @@ const LINES: usize = 4;
 /// Columns of outputs of a tile, one a lane.
 const COLUMNS: usize = 8;
 
-/// Whether a convolution of this kernel, stride and padding to `output` runs this way.
+/// Whether a convolution of this kernel, stride and padding to `output` runs this way: tiles may be idle for an eighth, or they lose
+/// to tiles of rows that cross lines. More padding than 2 would leave less than none for the gradient.
 pub fn applies(conv: &Conv2d, output: Shape) -> bool {
-    (conv.kernel, conv.stride) == (3, 1) && conv.padding <= 2 && output.c4() <= NARROW && output.w >= COLUMNS
+    let tiled = output.w.next_multiple_of(COLUMNS) * output.h.next_multiple_of(LINES);
+    (conv.kernel, conv.stride) == (3, 1)
+        && conv.padding <= 2
+        && output.c4() <= NARROW
+        && 8 * output.pixels() >= 7 * tiled
 }
 
 /// Forward: see `super::conv2d`.
