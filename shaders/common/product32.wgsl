@@ -1,6 +1,6 @@
 // The 32 x 32 scalar products of a block of 32 rows of A with a panel of 32 columns of B, for one subgroup of
-// eight lanes that is the whole workgroup: afterwards c<r> of lane l holds the products of row r with columns
-// 4l..4l+3. To be imported inside a function, where these names are known:
+// LANES lanes (eight, or four that do half of the panel) that is the whole workgroup: afterwards c<r> of lane l holds the
+// products of row r with columns 4l..4l+3. To be imported inside a function, where these names are known:
 //   a_blocks, b_panels  operand textures
 //   lane                this lane
 //   first_k, end_k      the sum runs over 4·first_k..4·end_k
@@ -22,8 +22,8 @@
         let sum0_${r} = c${r};
 #end
 #for u in 0..ROUND
-#for m in 0..4
-        let a${u}_${m} = textureLoad(a_blocks, at(texel_a + ${u * 32 + m * 8}u));
+#for m in 0..32 / LANES
+        let a${u}_${m} = textureLoad(a_blocks, at(texel_a + ${u * 32 + m * LANES}u));
 #end
 #for q in 0..4
         let t${u}_${q} = textureLoad(b_panels, at(texel_b + ${u * 4 + q}u * B_STEP));
@@ -36,7 +36,7 @@
 #endif
 #end
 #for r in 0..32
-        let s${u}_${r} = subgroupBroadcast(a${u}_${r / 8}, ${r % 8}u);
+        let s${u}_${r} = subgroupBroadcast(a${u}_${r / LANES}, ${r % LANES}u);
         let sum${u + 1}_${r} = (((sum${u}_${r} + s${u}_${r}.x * b${u}_0) + s${u}_${r}.y * b${u}_1) + s${u}_${r}.z * b${u}_2) + s${u}_${r}.w * b${u}_3;
 #end
 #end

@@ -1,7 +1,7 @@
 // 3x3 convolutions with stride 1 and at most 16 output channels, in either direction:
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
-// One workgroup = one subgroup of 8 lanes = LINES lines x 8 columns of outputs with all channels: a lane is a column, so that a
+// One workgroup = one subgroup of LANES lanes = LINES lines x LANES columns of outputs with all channels: a lane is a column, so that a
 // texel of the source serves three taps of as many lines. Weights come by broadcast.
 // Grid: tiles of columns within tiles of lines within images. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
@@ -19,7 +19,7 @@ var<immediate> params: Params;
 @group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;
 #import conv/epilogue
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(subgroup_invocation_id) lane: u32) {
     let tile = group.x + group.y * groups.x;
@@ -28,7 +28,7 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let within = tile - n * params.tiles_image;
     let tile_h = divide(within, params.tiles_line);
     let first_h = tile_h * ${LINES}u;
-    let out_w = (within - tile_h * params.tiles_line) * 8u + lane;
+    let out_w = (within - tile_h * params.tiles_line) * ${LANES}u + lane;
     let plane = params.height * params.width;
     // Lines above the image wrap to large numbers.
 #for r in 0..LINES + 2
@@ -52,14 +52,14 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #for kh in 0..3
         let tap${kh} = u32(i32(params.first_tap) + params.tap_step * i32(${kh * 3}u + kw));
         let from${kh} = (tap${kh} * params.c4 + c) * ${4 * COLUMNS4}u + lane;
-#for q in 0..(4 * COLUMNS4 + 7) / 8
-        let u${kh}_${q} = textureLoad(weights, at(from${kh} + ${q * 8}u));
+#for q in 0..(4 * COLUMNS4 + LANES - 1) / LANES
+        let u${kh}_${q} = textureLoad(weights, at(from${kh} + ${q * LANES}u));
 #end
 #end
 #for o in 0..COLUMNS4
 #for kh in 0..3
 #for k in 0..4
-        let w${o}_${kh}_${k} = subgroupBroadcast(u${kh}_${(k * COLUMNS4 + o) / 8}, ${(k * COLUMNS4 + o) % 8}u);
+        let w${o}_${kh}_${k} = subgroupBroadcast(u${kh}_${(k * COLUMNS4 + o) / LANES}, ${(k * COLUMNS4 + o) % LANES}u);
 #end
 #end
 #for m in 0..LINES

@@ -2,21 +2,21 @@
 //   dw[(tap, c), o] = sum over (n, oh, ow) of x[n, c, oh*stride - padding + kh, ow*stride - padding + kw] * dy[n, o, oh, ow]
 // binding 0: x, 1: dy, texels of NC4HW4 given by strides (so that a matrix is one image with rows as pixels);
 // 2: partial sums [parts][dw in panel order (WeightShape)].
-// One workgroup = one subgroup of 8 lanes = 32 rows (8 groups of (tap, c4)) x 32 output channels; four pixels an iteration:
-// lane = (pixel, one of two row groups) for x, lane = column group for dy.
-// Grid: row tiles x panels x parts. Roofline: arithmetic.
+// One workgroup = one subgroup of LANES lanes = 32 rows (8 groups of (tap, c4)) x 4·LANES output channels; four pixels an
+// iteration: lane = (pixel, one of LANES/4 row groups) for x, lane = column group for dy.
+// Grid: row tiles x 4·LANES output channels x parts. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
 #import conv/grad_weight_params
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first = tile.z * params.images_part;
     let end = min(first + params.images_part, params.images);
-    let column = tile.y * 8u + lane;
+    let column = tile.y * ${LANES}u + lane;
     let q = lane & 3u;
-#for m in 0..4
-    let g${m} = tile.x * 8u + ${m * 2}u + (lane >> 2u);
+#for m in 0..32 / LANES
+    let g${m} = tile.x * 8u + ${m * LANES / 4}u + (lane >> 2u);
     let tap${m} = g${m} / params.c4;
     let kh${m} = i32(tap${m} / params.kernel) - i32(params.padding);
     let kw${m} = i32(tap${m} % params.kernel) - i32(params.padding);
@@ -60,7 +60,7 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let b${p} = textureLoad(dy, at(select(at${p} + column * params.dy_group, NOWHERE, at${p} == NOWHERE)));
 #end
 #endif
-#for m in 0..4
+#for m in 0..32 / LANES
         let ih${m} = i32(oh * params.stride) + kh${m};
         let iw${m} = i32(column_w * params.stride) + kw${m};
         let inside${m} = u32(ih${m}) < params.height && u32(iw${m}) < params.width && here && g${m} < params.groups;
@@ -68,10 +68,10 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
 #end
 #for r in 0..32
-        c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 1}u) * b1)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 2}u) * b2)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 3}u) * b3;
+        c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b1)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b2)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
 #end
 #if WHOLE_LINES
         ow += 4u;
@@ -84,9 +84,10 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #endif
     }
     let rows = params.groups * 4u;
-    let lanes = min(8u, params.columns4 - tile.y * 8u);
-    let start = tile.z * params.texels + tile.y * 8u * rows + lane;
+    let panel = column / 8u;
+    let lanes = min(8u, params.columns4 - panel * 8u);
+    let start = tile.z * params.texels + panel * 8u * rows + column % 8u;
 #for r in 0..32
-    if tile.x * 32u + ${r}u < rows && lane < lanes { dw[start + (tile.x * 32u + ${r}u) * lanes] = pack64(c${r}); }
+    if tile.x * 32u + ${r}u < rows && column < params.columns4 { dw[start + (tile.x * 32u + ${r}u) * lanes] = pack64(c${r}); }
 #end
 }

@@ -1,6 +1,6 @@
 // conv/grad_weight, with the same parts and parameters, for at most 16 output channels: there the 32 columns of its tile would be
 // idle lanes. Here a lane is a row group (tap, c4), has all of its columns, and dy comes by broadcast.
-// bindings as in conv/grad_weight. One workgroup = one subgroup of 8 lanes = ROW_GROUPS x 8 row groups x 4·COLUMNS4 columns; four
+// bindings as in conv/grad_weight. One workgroup = one subgroup of LANES lanes = ROW_GROUPS x LANES row groups x 4·COLUMNS4 columns; four
 // pixels an iteration.
 // Grid: row tiles x 1 x parts. Roofline: arithmetic.
 #import common/divide
@@ -8,12 +8,12 @@
 #import common/pack64
 #import conv/grad_weight_params
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first = tile.z * params.images_part;
     let end = min(first + params.images_part, params.images);
 #for m in 0..ROW_GROUPS
-    let g${m} = (tile.x * ${ROW_GROUPS}u + ${m}u) * 8u + lane;
+    let g${m} = (tile.x * ${ROW_GROUPS}u + ${m}u) * ${LANES}u + lane;
     let tap${m} = divide(g${m}, params.c4);
     let tap_line${m} = divide(tap${m}, params.kernel);
     let kh${m} = i32(tap_line${m}) - i32(params.padding);
@@ -34,8 +34,8 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     var n = first;
     var p = 0u;
     for (var i = 0u; i < iterations; i++) {
-#for q in 0..(4 + 8 / COLUMNS4 - 1) / (8 / COLUMNS4)
-        let of${q} = p + ${8 / COLUMNS4 * q}u + pixel_lane;
+#for q in 0..(4 + LANES / COLUMNS4 - 1) / (LANES / COLUMNS4)
+        let of${q} = p + ${LANES / COLUMNS4 * q}u + pixel_lane;
         let b${q} = textureLoad(dy, at(select(NOWHERE, n * params.dy_image + column + of${q} * params.dy_pixel, of${q} < pixels)));
 #end
 #for t in 0..4
@@ -51,7 +51,7 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
 #end
 #for o in 0..COLUMNS4
 #for t in 0..4
-        let d${o}_${t} = subgroupBroadcast(b${t / (8 / COLUMNS4)}, ${t % (8 / COLUMNS4) * COLUMNS4 + o}u);
+        let d${o}_${t} = subgroupBroadcast(b${t / (LANES / COLUMNS4)}, ${t % (LANES / COLUMNS4) * COLUMNS4 + o}u);
 #end
 #for m in 0..ROW_GROUPS
 #for r in 0..4

@@ -5,7 +5,7 @@
 // Forward: mul = stride, off = -padding, dir = 1. Gradient to input: one call for each class of pixels that see the same
 // taps (stride² classes), mul = 1, dir = -1, out_step = stride.
 // binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue.
-// One workgroup = one subgroup of 8 lanes = 32 rows x 32 columns: lane = column group; rows come from lanes by broadcast.
+// One workgroup = one subgroup of LANES lanes = 32 rows x 4·LANES columns (a panel below, or half of one): lane = column group; rows come from lanes by broadcast.
 // Grid: x = tiles in either order, see `columns_outer`. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
 #import common/texel
@@ -13,7 +13,7 @@
 #import conv/implicit_gemm_params
 #import conv/epilogue
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(subgroup_invocation_id) lane: u32) {
     let tile = group.x + group.y * groups.x;
@@ -23,8 +23,10 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let row_tile = select(outer_tile, inner_tile, params.columns_outer != 0u);
     let panel = select(inner_tile, outer_tile, params.columns_outer != 0u);
     if row_tile >= params.row_tiles || panel >= params.panels { return; }
-    let lanes = min(8u, params.columns4 - panel * 8u);
-    let w_base = panel * 8u * params.k + lane;
+    let column = panel * ${LANES}u + lane;
+    let first_column = panel / ${8 / LANES}u * 8u;
+    let lanes = min(8u, params.columns4 - first_column);
+    let w_base = first_column * params.k + column - first_column;
     let first_row = row_tile * 32u;
 #import conv/implicit_gemm_rows
 #for r in 0..32
@@ -35,17 +37,21 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         for (var tw = 0u; tw < params.taps_w; tw++) {
             let dy = i32(th) * params.dir;
             let dx = i32(tw) * params.dir;
-#for m in 0..4
+#for m in 0..32 / LANES
             let inside${m} = u32(y${m} + dy) < params.height && u32(x${m} + dx) < params.width;
             var i${m} = select(NOWHERE, source${m} + u32(y${m} + dy) * params.width + u32(x${m} + dx), inside${m});
             let next${m} = select(0u, plane, inside${m});
 #end
             // Small maps have taps that no row sees.
-            if !subgroupAny(inside0 || inside1 || inside2 || inside3) { continue; }
+            if !subgroupAny(inside0
+#for m in 1..32 / LANES
+                || inside${m}
+#end
+            ) { continue; }
             let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
             var j = w_base + tap * params.c4 * 4u * lanes;
             for (var c = 0u; c < params.c4; c++) {
-#for m in 0..4
+#for m in 0..32 / LANES
                 let a${m} = textureLoad(source, at(i${m}));
                 i${m} += next${m};
 #end
@@ -54,21 +60,20 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #end
                 j += 4u * lanes;
 #for r in 0..32
-                c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.x, ${r % 8}u) * b0) + subgroupBroadcast(a${r / 8}.y, ${r % 8}u) * b1)
-                    + subgroupBroadcast(a${r / 8}.z, ${r % 8}u) * b2) + subgroupBroadcast(a${r / 8}.w, ${r % 8}u) * b3;
+                c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.x, ${r % LANES}u) * b0) + subgroupBroadcast(a${r / LANES}.y, ${r % LANES}u) * b1)
+                    + subgroupBroadcast(a${r / LANES}.z, ${r % LANES}u) * b2) + subgroupBroadcast(a${r / LANES}.w, ${r % LANES}u) * b3;
 #end
             }
         }
     }
-    let column = panel * 8u + lane;
     let by = affine(min(column, params.columns4 - 1u), params.columns4);
     let last = params.rows - first_row;
-#for m in 0..4
+#for m in 0..32 / LANES
     let pixel${m} = n${m} * params.columns4 * params.out_pixels + (params.out_a + u${m} * params.out_step) * params.out_width
         + params.out_b + v${m} * params.out_step;
 #end
 #for r in 0..32
-    let p${r} = subgroupBroadcast(pixel${r / 8}, ${r % 8}u);
+    let p${r} = subgroupBroadcast(pixel${r / LANES}, ${r % LANES}u);
     let to${r} = p${r} + column * params.out_pixels;
     if ${r}u < last && column < params.columns4 { out[to${r}] = pack64(finish(c${r}, by, to${r})); }
 #end

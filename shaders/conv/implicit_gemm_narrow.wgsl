@@ -1,7 +1,7 @@
 // conv/implicit_gemm, with the same rows, taps and parameters, for at most 16 output channels: there the 32 columns of its
 // tile would be idle lanes. Here a lane is a row, has all of its columns, and weights come by broadcast.
 // binding 0: source, NC4HW4 texels; 1: w, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
-// One workgroup = one subgroup of 8 lanes = 64 rows x 4·COLUMNS4 columns.
+// One workgroup = one subgroup of LANES lanes = 8·LANES rows x 4·COLUMNS4 columns.
 // Grid: x = tiles of rows. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/divide
 #import common/texel
@@ -9,10 +9,10 @@
 #import conv/implicit_gemm_params
 #import conv/epilogue
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                         @builtin(subgroup_invocation_id) lane: u32) {
-    let first_row = (group.x + group.y * groups.x) * 64u;
+    let first_row = (group.x + group.y * groups.x) * ${8 * LANES}u;
     if first_row >= params.rows { return; }
 #import conv/implicit_gemm_rows
 #for m in 0..8
@@ -33,15 +33,15 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
             let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
             let j = tap * params.c4 * ${4 * COLUMNS4}u + lane;
             for (var c = 0u; c < params.c4; c++) {
-#for q in 0..(4 * COLUMNS4 + 7) / 8
-                let b${q} = textureLoad(w, at(j + c * ${4 * COLUMNS4}u + ${q * 8}u));
+#for q in 0..(4 * COLUMNS4 + LANES - 1) / LANES
+                let b${q} = textureLoad(w, at(j + c * ${4 * COLUMNS4}u + ${q * LANES}u));
 #end
 #for m in 0..8
                 let a${m} = textureLoad(source, at(i${m} + c * next${m}));
 #end
 #for o in 0..COLUMNS4
 #for k in 0..4
-                let w${o}_${k} = subgroupBroadcast(b${(k * COLUMNS4 + o) / 8}, ${(k * COLUMNS4 + o) % 8}u);
+                let w${o}_${k} = subgroupBroadcast(b${(k * COLUMNS4 + o) / LANES}, ${(k * COLUMNS4 + o) % LANES}u);
 #end
 #for m in 0..8
                 c${m}_${o} = (((c${m}_${o} + a${m}.x * w${o}_0) + a${m}.y * w${o}_1) + a${m}.z * w${o}_2) + a${m}.w * w${o}_3;

@@ -1,8 +1,8 @@
-// C = A · B, for adapters with one subgroup of eight lanes (CPU drivers).
+// C = A · B, for adapters with subgroups of LANES, eight or four (CPU drivers).
 // binding 0: A in blocks, 1: B in panels (gemm/pack_operand), 2: C [batch·rows·columns4].
-// Tiles count through the panels of a band, then through the blocks, then through bands and matrices: the panels of a
+// Panels are those of a tile, 4·LANES columns: with four lanes, two in 32 columns of B. Tiles count through the panels of a band, then through the blocks, then through bands and matrices: the panels of a
 // band stay in the second-level cache while the blocks of A pass by.
-// Grid: one workgroup of eight invocations for each 32 x 32 tile, bands filled up. Roofline: arithmetic, 2·k flops an element.
+// Grid: one workgroup of LANES invocations for each tile of 32 x 4·LANES, bands filled up. Roofline: arithmetic, 2·k flops an element.
 #import common/divide
 #import common/texel
 #import common/pack64
@@ -14,7 +14,7 @@ var<immediate> params: Params;
 @group(0) @binding(1) var b_panels: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec2<u64>>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn matmul_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                    @builtin(local_invocation_index) lane: u32) {
     let tile = group.x + group.y * groups.x;
@@ -27,9 +27,10 @@ fn matmul_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let first_k = 0u;
     let end_k = params.depth;
     let first_a = (matrix * params.blocks + block) * params.depth * 32u;
-    let first_b = (matrix * params.panels + panel) * params.depth * 32u + lane;
+    let strip = matrix * params.panels + panel;
+    let first_b = strip / ${8 / LANES}u * params.depth * 32u + strip % ${8 / LANES}u * ${LANES}u + lane;
 #import common/product32
-    let column4 = panel * 8u + lane;
+    let column4 = panel * ${LANES}u + lane;
     if column4 >= params.columns4 { return; }
     let row = block * 32u;
     let to = (matrix * params.rows + row) * params.columns4 + column4;

@@ -1,12 +1,12 @@
-// Partial sums Σ_j exp2 x_ij of each row's logits x_ij = κ (â_i·b̂_j − 1), κ = log₂e / τ, for adapters with one
-// subgroup of eight lanes (CPU drivers). No matrix is kept. With ONLINE a partial is log₂ of the sum, taken with a
+// Partial sums Σ_j exp2 x_ij of each row's logits x_ij = κ (â_i·b̂_j − 1), κ = log₂e / τ, for adapters with
+// subgroups of LANES, eight or four (CPU drivers). No matrix is kept. With ONLINE a partial is log₂ of the sum, taken with a
 // running maximum; without it the shift by the largest possible logit is enough (τ ≥ 0.05).
 // SYMMETRIC (NT-Xent: b̂ = â without the diagonal): only tiles on and above the diagonal are computed; a tile's
 // column sums are its mirror's row sums. A workgroup takes `group` row blocks; partial[w][i] holds the column sums
 // of workgroup w, the last slot each row's own sum. Otherwise (InfoNCE): a workgroup takes one row block and
 // `chunk` panels; partial[split][i]; group is 1.
 // binding 0: â in blocks, 1: b̂ in panels (gemm/pack_operand), 2: partial [f32, slots·stride].
-// Grid: one workgroup of eight invocations for each group of row blocks, or each row block and split.
+// Inside, `panel` counts strips of 4·LANES columns. Grid: one workgroup of LANES invocations for each group of row blocks, or each row block and split.
 // Roofline: compute, 2·dim flops and one exp2 an element (half of that with SYMMETRIC).
 #import common/texel
 #import common/panels
@@ -31,7 +31,7 @@ fn largest_of(v: vec4<f32>) -> f32 {
     return max(max(v.x, v.y), max(v.z, v.w));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                              @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
@@ -49,11 +49,11 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
     for (var g = 0u; g < params.group; g++) {
         let block = slot * params.group + g;
 #if SYMMETRIC
-        let first_panel = block;
-        let end_panel = select(0u, params.panel_count, block < params.blocks);
+        let first_panel = block * ${8 / LANES}u;
+        let end_panel = select(0u, params.panel_count * ${8 / LANES}u, block < params.blocks);
 #else
-        let first_panel = own_slot * params.chunk;
-        let end_panel = min(first_panel + params.chunk, params.panel_count);
+        let first_panel = own_slot * params.chunk * ${8 / LANES}u;
+        let end_panel = min(own_slot * params.chunk + params.chunk, params.panel_count) * ${8 / LANES}u;
 #endif
         let first_row = block * 32u;
         let first_k = 0u;
@@ -66,19 +66,19 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
 #endif
 #end
         for (var panel = first_panel; panel < end_panel; panel++) {
-            let first_b = panel * params.depth * 32u + lane;
+            let first_b = panel / ${8 / LANES}u * params.depth * 32u + panel % ${8 / LANES}u * ${LANES}u + lane;
 #import common/product32
-            let first_column = panel * 32u + lane * 4u;
+            let first_column = (panel * ${LANES}u + lane) * 4u;
             let column = vec4<u32>(first_column) + vec4<u32>(0u, 1u, 2u, 3u);
 #if SYMMETRIC
-            if panel == block || panel + 1u == params.panel_count {
+            if panel / ${8 / LANES}u == block || panel / ${8 / LANES}u + 1u == params.panel_count {
 #for r in 0..32
                 c${r} = select(c${r}, MASKED,
                     (column >= vec4<u32>(params.columns)) | (column == vec4<u32>(first_row + ${r}u)));
 #end
             }
 #else
-            if panel + 1u == params.panel_count {
+            if panel / ${8 / LANES}u + 1u == params.panel_count {
                 let outside = column >= vec4<u32>(params.columns);
 #for r in 0..32
                 c${r} = select(c${r}, MASKED, outside);
@@ -117,7 +117,7 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
 #endif
 #endif
 #if SYMMETRIC
-            if panel != block {
+            if panel / ${8 / LANES}u != block {
                 let first = slot * params.stride + first_column;
 #if ONLINE
                 if g > 0u {
@@ -139,7 +139,7 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
 #endif
         }
         if first_panel < end_panel {
-#for m in 0..4
+#for m in 0..32 / LANES
             var own${m} = 0.0;
 #end
 #for r in 0..32
@@ -149,10 +149,10 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
 #else
             let all${r} = subgroupAdd(total_of(sum${r}));
 #endif
-            own${r / 8} = select(own${r / 8}, all${r}, lane == ${r % 8}u);
+            own${r / LANES} = select(own${r / LANES}, all${r}, lane == ${r % LANES}u);
 #end
-#for m in 0..4
-            partial[own_slot * params.stride + first_row + ${m * 8}u + lane] = own${m};
+#for m in 0..32 / LANES
+            partial[own_slot * params.stride + first_row + ${m * LANES}u + lane] = own${m};
 #end
         }
     }

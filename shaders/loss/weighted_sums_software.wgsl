@@ -1,8 +1,8 @@
-// G_i = Σ_j W_ij b̂_j over a range of j, for some blocks of rows i, for adapters with one subgroup of eight lanes
+// G_i = Σ_j W_ij b̂_j over a range of j, for some blocks of rows i, for adapters with subgroups of LANES, eight or four
 // (CPU drivers).
 // binding 0: W in blocks (loss/contrastive_weights_software), 1: b̂ in blocks (gemm/pack_operand, operand A:
 // here it is operand B, whose columns are the values of a row), 2: G [pairs of f32 pairs, splits·rows·depth].
-// Grid: one workgroup of eight invocations for each row block, 32 values of a row, and split of `chunk` texels
+// Grid: one workgroup of LANES invocations for each row block, 4·LANES values of a row, and split of `chunk` texels
 // (4 j each). Roofline: compute, 2·dim flops for each i, j.
 #import common/texel
 #import common/pack64
@@ -20,7 +20,7 @@ fn b_texel(k: u32) -> u32 {
     return k / 8u * params.depth * 32u + k % 8u * 4u;
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn weighted_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                           @builtin(local_invocation_index) lane: u32) {
     let workgroup = group.x + group.y * groups.x;
@@ -30,7 +30,7 @@ fn weighted_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     let first_k = split * params.chunk;
     let end_k = min(first_k + params.chunk, params.columns4);
     if first_k >= end_k { return; }
-    let texel_of_row = dim_tile * 8u + lane;
+    let texel_of_row = dim_tile * ${LANES}u + lane;
     let first_a = local_block * params.columns4 * 32u;
     let first_b = texel_of_row * 32u;
 #import common/product32

@@ -1,7 +1,7 @@
 // dU = Vᵀ dM of one chunk of tiles: the 36 products, input channels x tiles times tiles x output channels.
 // binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4], for `rows` channels i from 4·first_c4 on.
-// Grid: 32 input channels x panels of 32 output channels x 36, one subgroup of eight lanes each, four tiles an
-// iteration: lane = (tile, one of two groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
+// Grid: 32 input channels x 4·LANES output channels x 36, one subgroup of LANES lanes each, four tiles an
+// iteration: lane = (tile, one of LANES/4 groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
 
@@ -11,9 +11,9 @@ var<immediate> params: Params;
 @group(0) @binding(1) var dm: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> du: array<vec2<u64>>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let column = group.y * 8u + lane;
+    let column = group.y * ${LANES}u + lane;
     // Rows and columns beyond the last read what lies there, or zero, and are not stored.
     let first_v = (group.z * params.blocks * params.c4 + params.first_c4 + group.x * 8u + (lane >> 2u)) * 32u + (lane & 3u);
     let first_dm = (group.z * params.blocks * params.columns4 + column) * 32u;
@@ -23,17 +23,17 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
     for (var k = 0u; k < params.blocks * 8u; k++) {
         let from_v = first_v + (k >> 3u) * params.c4 * 32u + (k & 7u) * 4u;
         let from_dm = first_dm + (k >> 3u) * params.columns4 * 32u + (k & 7u) * 4u;
-#for m in 0..4
-        let a${m} = textureLoad(v, at(from_v + ${m * 64}u));
+#for m in 0..32 / LANES
+        let a${m} = textureLoad(v, at(from_v + ${m * LANES * 8}u));
 #end
 #for p in 0..4
         let b${p} = textureLoad(dm, at(from_dm + ${p}u));
 #end
 #for r in 0..32
-        c${r} = (((c${r} + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4}u) * b0)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 1}u) * b1)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 2}u) * b2)
-            + subgroupBroadcast(a${r / 8}.${r % 4:xyzw}, ${r / 4 % 2 * 4 + 3}u) * b3;
+        c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b1)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b2)
+            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
 #end
     }
     let row = group.x * 32u;

@@ -2,7 +2,7 @@
 // output channels.
 // binding 0: V (winograd/input), 1: U (winograd/weights), 2: M [36][blocks][o4][32 tiles]. TRANSPOSED: dM
 // (winograd/grad_output), U, dV, input and output exchange their parts, and a texel of U holds four k.
-// Grid: blocks of 32 tiles x panels of 32 output channels x 36, one subgroup of eight lanes each. Roofline: arithmetic.
+// Grid: blocks of 32 tiles x 4·LANES output channels x 36, one subgroup of LANES lanes each. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
 
@@ -22,19 +22,19 @@ fn b_texel(k: u32) -> u32 {
 #import common/panels
 #endif
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(${LANES})
 fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let block = group.z * params.blocks + group.x;
     let first_k = 0u;
     let end_k = params.depth;
     let first_a = block * params.depth * 32u;
 #if TRANSPOSED
-    let first_b = group.z * params.panels * params.rows * 8u + (group.y * 8u + lane) * 32u;
+    let first_b = group.z * params.panels * params.rows * 8u + (group.y * ${LANES}u + lane) * 32u;
 #else
-    let first_b = (group.z * params.panels + group.y) * params.depth * 32u + lane;
+    let first_b = (group.z * params.panels + group.y / ${8 / LANES}u) * params.depth * 32u + group.y % ${8 / LANES}u * ${LANES}u + lane;
 #endif
 #import common/product32
-    let column4 = group.y * 8u + lane;
+    let column4 = group.y * ${LANES}u + lane;
     if column4 >= params.columns4 { return; }
     let to = (block * params.columns4 + column4) * 32u;
 #for r in 0..32

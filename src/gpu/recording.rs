@@ -46,10 +46,18 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether the storage-texture kernels of the software class can run here: they assume one
-    /// subgroup of eight lanes in a workgroup of eight.
+    /// Whether the storage-texture kernels of the software class can run here: those of matrix products have one subgroup
+    /// of eight or four lanes in a workgroup.
     pub fn texture_kernels(&self) -> bool {
-        self.class == KernelClass::Software && self.subgroup == Some(8) && self.int64
+        self.class == KernelClass::Software && matches!(self.subgroup, Some(4 | 8)) && self.int64
+    }
+
+    /// Lanes of a storage-texture kernel of a matrix product, where there are such kernels.
+    pub fn lanes(&self) -> usize {
+        match self.subgroup {
+            Some(4) => 4,
+            _ => 8,
+        }
     }
 }
 

@@ -49,11 +49,13 @@ fn reason(facts: &Facts) -> String {
     match (facts.class, facts.subgroup) {
         (KernelClass::Discrete, _) => "a GPU with its own memory".into(),
         (KernelClass::Integrated, _) => "a GPU that shares memory with the CPU".into(),
-        (KernelClass::Software, Some(8)) if facts.int64 => {
-            "a software adapter with subgroups of 8 and 64-bit integers".into()
+        (KernelClass::Software, Some(size @ (4 | 8))) if facts.int64 => {
+            format!("a software adapter with subgroups of {size} and 64-bit integers")
         }
-        (KernelClass::Software, Some(8)) => "a software adapter without 64-bit integers".into(),
-        (KernelClass::Software, Some(size)) => format!("a software adapter with subgroups of {size}, not 8"),
+        (KernelClass::Software, Some(4 | 8)) => "a software adapter without 64-bit integers".into(),
+        (KernelClass::Software, Some(size)) => {
+            format!("a software adapter with subgroups of {size}, not 4 or 8")
+        }
         (KernelClass::Software, None) => "a software adapter without a fixed subgroup size".into(),
     }
 }

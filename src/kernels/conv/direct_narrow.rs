@@ -10,13 +10,11 @@ use crate::kernels::{Shape, Tensor};
 
 /// Lines of outputs that a lane has: with eight, 5.3 ms instead of 4.8 (16 channels, 64 images of 32 x 32).
 const LINES: usize = 4;
-/// Columns of outputs of a tile, one a lane.
-const COLUMNS: usize = 8;
 
-/// Whether a convolution of this kernel, stride and padding to `output` runs this way: tiles may be idle for an eighth, or they lose
+/// Whether a convolution of this kernel, stride and padding to `output` runs this way, on `lanes` lanes: tiles may be idle for an eighth, or they lose
 /// to tiles of rows that cross lines. More padding than 2 would leave less than none for the gradient.
-pub fn applies(conv: &Conv2d, output: Shape) -> bool {
-    let tiled = output.w.next_multiple_of(COLUMNS) * output.h.next_multiple_of(LINES);
+pub fn applies(lanes: usize, conv: &Conv2d, output: Shape) -> bool {
+    let tiled = output.w.next_multiple_of(lanes) * output.h.next_multiple_of(LINES);
     (conv.kernel, conv.stride) == (3, 1)
         && conv.padding <= 2
         && output.c4() <= NARROW
@@ -55,11 +53,15 @@ fn record(
     epilogue: &Epilogue,
     out: Tensor,
 ) {
-    let (tiles_line, lines) = (out.shape.w.div_ceil(COLUMNS), out.shape.h.div_ceil(LINES));
+    let lanes = recording.facts().lanes();
+    let (tiles_line, lines) = (out.shape.w.div_ceil(lanes), out.shape.h.div_ceil(LINES));
     let tiles = out.shape.n * lines * tiles_line;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
-    let defines =
-        Defines::new().with("LINES", LINES).with("COLUMNS4", out.shape.c4()).with("WIDE", wide(tiles));
+    let defines = Defines::new()
+        .with("LANES", lanes)
+        .with("LINES", LINES)
+        .with("COLUMNS4", out.shape.c4())
+        .with("WIDE", wide(tiles));
     let defines = epilogue.bind(defines, &mut bindings);
     let mut immediates: Vec<u32> = [tiles, lines * tiles_line, tiles_line].map(|v| v as u32).to_vec();
     immediates.extend([input.c4(), input.h, input.w, padding].map(|v| v as u32));

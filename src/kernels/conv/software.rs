@@ -1,5 +1,5 @@
-//! Storage-texture variants for adapters that run on the CPU: one subgroup of eight lanes in a workgroup,
-//! 32 x 32 tiles, operands read through textures because a texture load is the cheapest load there is
+//! Storage-texture variants for adapters that run on the CPU: one subgroup of eight lanes, or four, in a workgroup,
+//! tiles of 32 rows and of four columns a lane, operands read through textures because a texture load is the cheapest load there is
 //! (one call without branches for eight lanes of four floats).
 
 use super::epilogue::Epilogue;
@@ -10,10 +10,10 @@ use crate::kernels::lanes::{NARROW, wide};
 use crate::kernels::{Shape, Tensor, reduce};
 
 const WORKGROUP: u32 = 64;
-/// Rows and columns of a tile.
+/// Rows of a tile.
 const TILE: usize = 32;
-/// Rows of a tile whose lanes have all columns.
-const NARROW_ROWS: usize = 64;
+/// Rows of a lane of a tile whose lanes have all columns.
+const NARROW_ROWS: usize = 8;
 /// Row groups of a lane, at most, in a gradient to the weights whose lanes have all columns.
 const MOST_ROW_GROUPS: usize = 5;
 /// What stays in the second-level cache of the CPUs at hand. Decides loop orders and how a gradient to the weights is split:
@@ -48,7 +48,7 @@ pub fn conv2d(
 ) {
     let source = recording.as_texture("conv2d x", x.slice);
     let weights = recording.as_texture("conv2d w", w.slice);
-    if direct_narrow::applies(conv, conv.output) {
+    if direct_narrow::applies(recording.facts().lanes(), conv, conv.output) {
         return direct_narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
     }
     let off = -(conv.padding as i32);
@@ -77,7 +77,7 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
     transpose_weights(recording, w, Weights::new(turned, transposed));
     let source = recording.as_texture("conv2d dy", dy.slice);
     let weights = recording.as_texture("conv2d transposed weights", transposed);
-    if direct_narrow::applies(conv, conv.input) {
+    if direct_narrow::applies(recording.facts().lanes(), conv, conv.input) {
         return direct_narrow::conv2d_grad_input(recording, conv, source, weights, dx);
     }
     let (s, p) = (conv.stride, conv.padding);
@@ -124,9 +124,10 @@ fn implicit_gemm(
 ) {
     let rows = out.shape.n * g.rows_image;
     let narrow = out.shape.c4() <= NARROW;
+    let lanes = recording.facts().lanes();
     let (row_tiles, panels) = match narrow {
-        true => (rows.div_ceil(NARROW_ROWS), 1),
-        false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(8)),
+        true => (rows.div_ceil(NARROW_ROWS * lanes), 1),
+        false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(lanes)),
     };
     let k = g.kernel * g.kernel * source_shape.c4() * 4;
     let weight_bytes = (out.shape.c4() * k * 16) as u64;
@@ -134,8 +135,9 @@ fn implicit_gemm(
     // outermost read the activations once, which pays only while all panels fit.
     let columns_outer = weight_bytes > CACHE_BYTES / 2;
     let defines = Defines::new()
-        .with("ROW_GROUPS", if narrow { NARROW_ROWS / 8 } else { TILE / 8 })
-        .with("WIDE", wide((rows + NARROW_ROWS).max(row_tiles * panels)));
+        .with("LANES", lanes)
+        .with("ROW_GROUPS", if narrow { NARROW_ROWS } else { TILE / lanes })
+        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * panels)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
@@ -207,15 +209,17 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let groups = dw.shape.taps() * dw.shape.i4();
     let u = |v: usize| v as u32;
     let narrow = o.c4() <= NARROW;
+    let lanes = recording.facts().lanes();
+    let defines = Defines::new().with("LANES", lanes);
     let (shader, defines, row_tiles) = if narrow {
         // Tiles of equal size, with few idle lanes.
-        let tiles = groups.div_ceil(8 * MOST_ROW_GROUPS);
-        let row_groups = groups.div_ceil(8 * tiles);
-        let defines = Defines::new().with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups);
+        let tiles = groups.div_ceil(lanes * MOST_ROW_GROUPS);
+        let row_groups = groups.div_ceil(lanes * tiles);
+        let defines = defines.with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups);
         ("conv/grad_weight_narrow", defines.with("WIDE", wide(out_h * out_w + 4)), tiles)
     } else {
-        let defines = Defines::new().with("WHOLE_LINES", out_w % 4 == 0);
-        ("conv/grad_weight", defines, groups.div_ceil(8))
+        let defines = defines.with("WHOLE_LINES", out_w % 4 == 0);
+        ("conv/grad_weight", defines, groups.div_ceil(TILE / 4))
     };
     recording.dispatch(Dispatch {
         shader,
@@ -242,7 +246,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
             u(dy_strides[2]),
             u(dw.shape.texels()),
         ],
-        grid: [u(row_tiles), u(o.c4().div_ceil(8)), u(parts)],
+        grid: [u(row_tiles), u(o.c4().div_ceil(if narrow { NARROW } else { lanes })), u(parts)],
         flops: conv.flops(),
         bytes: i.bytes() + o.bytes() + parts as u64 * dw.shape.bytes(),
     });

@@ -179,12 +179,13 @@ fn product(
 ) {
     let (rows, panels) = (w.shape.i4() * 4, w.shape.o4().div_ceil(8));
     let (input, output) = if transposed { (columns4, depth) } else { (depth, columns4) };
+    let lanes = recording.facts().lanes();
     recording.dispatch(Dispatch {
         shader: "winograd/product",
-        defines: Defines::new().with("TRANSPOSED", transposed).with("ROUND", 1),
+        defines: Defines::new().with("LANES", lanes).with("TRANSPOSED", transposed).with("ROUND", 1),
         bindings: vec![Binding::Texture(from), Binding::Texture(u), Binding::Write(to)],
         immediates: [chunk.blocks(), depth, columns4, panels, rows].map(|v| v as u32).to_vec(),
-        grid: [chunk.blocks(), columns4.div_ceil(8), POSITIONS].map(|v| v as u32),
+        grid: [chunk.blocks(), columns4.div_ceil(lanes), POSITIONS].map(|v| v as u32),
         flops: direct_flops(chunk, w.shape.i, w.shape.o),
         bytes: 16 * (chunk.texels(input + output) + POSITIONS * rows * panels * 8) as u64,
     });

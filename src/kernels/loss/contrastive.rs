@@ -179,6 +179,7 @@ fn launch_software_sums(
     recording.dispatch(Dispatch {
         shader: "loss/contrastive_sums_software",
         defines: Defines::new()
+            .with("LANES", recording.facts().lanes())
             .with("SYMMETRIC", saved.symmetric)
             .with("ONLINE", online)
             .with("ROUND", round(saved.depth())),
@@ -275,7 +276,8 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
     };
     let (rows, columns, depth) = (saved.rows(), saved.b.shape.n, saved.depth());
     let (columns4, panels) = (columns.div_ceil(4), columns.div_ceil(BLOCK));
-    let (all_blocks, dim_tiles) = (rows.div_ceil(BLOCK), depth.div_ceil(8));
+    let lanes = recording.facts().lanes();
+    let (all_blocks, dim_tiles) = (rows.div_ceil(BLOCK), depth.div_ceil(lanes));
     let block_bytes = columns4 * BLOCK * 16;
     let blocks_at_once = (MOST_WEIGHT_BYTES / block_bytes).clamp(1, all_blocks);
     let (_, panel_chunk) = splits(panels, blocks_at_once, ENOUGH_SOFTWARE, 1);
@@ -287,7 +289,10 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
         let weights = recording.transient("gradient weights", (blocks * block_bytes) as u64);
         recording.dispatch(Dispatch {
             shader: "loss/contrastive_weights_software",
-            defines: Defines::new().with("SYMMETRIC", saved.symmetric).with("ROUND", round(depth)),
+            defines: Defines::new()
+                .with("LANES", lanes)
+                .with("SYMMETRIC", saved.symmetric)
+                .with("ROUND", round(depth)),
             bindings: vec![
                 Binding::Texture(textures.a_blocks),
                 Binding::Texture(textures.b_panels),
@@ -306,7 +311,9 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
         let sizes = [depth, rows, first_block, blocks, dim_tiles, columns4, texel_chunk];
         recording.dispatch(Dispatch {
             shader: "loss/weighted_sums_software",
-            defines: Defines::new().with("ROUND", round(columns4).min(round(texel_chunk))),
+            defines: Defines::new()
+                .with("LANES", lanes)
+                .with("ROUND", round(columns4).min(round(texel_chunk))),
             bindings: vec![Binding::Texture(weights), Binding::Texture(b_blocks), Binding::Write(gradient)],
             immediates: sizes.iter().map(|&v| v as u32).collect(),
             grid: recording.grid((blocks * dim_tiles * splits) as u64),

@@ -1,5 +1,5 @@
-//! Products for adapters that run on the CPU: operands packed into the order in which one subgroup of eight lanes reads
-//! them from textures, 32 x 32 tiles.
+//! Products for adapters that run on the CPU: operands packed into the order in which one subgroup of eight lanes, or of
+//! four, reads them from textures, tiles of 32 x 32, or 32 x 16.
 
 use super::{Layout, Sizes};
 use crate::gpu::shader::Defines;
@@ -81,13 +81,16 @@ pub(in crate::kernels) fn product(
     c: Slice,
 ) {
     let Sizes { m, n, k, batch } = sizes;
-    let (blocks, panels, depth) = (m.div_ceil(TILE), n.div_ceil(TILE), k.div_ceil(4));
-    let band = (BAND_BYTES / (depth * 4 * TILE * 4)).clamp(1, panels);
+    let lanes = recording.facts().lanes();
+    // With four lanes, a tile has half of the columns that a panel of B has.
+    let tiles_panel = TILE / (4 * lanes);
+    let (blocks, panels, depth) = (m.div_ceil(TILE), n.div_ceil(TILE) * tiles_panel, k.div_ceil(4));
+    let band = (BAND_BYTES * tiles_panel / (depth * 4 * TILE * 4)).clamp(1, panels);
     let bands = panels.div_ceil(band);
     let tiles = batch * bands * band * blocks;
     recording.dispatch(Dispatch {
         shader: "gemm/matmul_software",
-        defines: Defines::new().with("ROUND", round(depth)).with("WIDE", wide(tiles)),
+        defines: Defines::new().with("LANES", lanes).with("ROUND", round(depth)).with("WIDE", wide(tiles)),
         bindings: vec![Binding::Texture(a), Binding::Texture(b), Binding::Write(c)],
         immediates: [depth, m, n.div_ceil(4), blocks, panels, band, bands, batch].map(|v| v as u32).to_vec(),
         grid: recording.grid(tiles as u64),

@@ -173,9 +173,10 @@ impl ToWeights {
     ) {
         let (c4, o4, rows) = (self.x.shape.c4(), dy.shape.c4(), slice.len());
         let texels = POSITIONS * rows * o4;
+        let lanes = recording.facts().lanes();
         recording.dispatch(Dispatch {
             shader: "winograd/grad_product",
-            defines: Defines::new(),
+            defines: Defines::new().with("LANES", lanes),
             bindings: vec![
                 Binding::Texture(self.v.texture),
                 Binding::Texture(dm.texture),
@@ -184,7 +185,7 @@ impl ToWeights {
             immediates: [chunk.blocks(), c4, o4, index * texels, slice.start / 4, rows]
                 .map(|v| v as u32)
                 .to_vec(),
-            grid: [rows.div_ceil(BLOCK), o4.div_ceil(8), POSITIONS].map(|v| v as u32),
+            grid: [rows.div_ceil(BLOCK), o4.div_ceil(lanes), POSITIONS].map(|v| v as u32),
             flops: direct_flops(chunk, slice.end.min(self.x.shape.c) - slice.start, dy.shape.c),
             bytes: 16 * (chunk.texels(rows / 4 + o4) + texels) as u64,
         });
