@@ -150,7 +150,7 @@ fn parts_of_a_weight_gradient_follow_from_the_shape() {
         let own = gpu().facts();
         let larger = Facts { max_binding_bytes: 1 << 40, max_invocations: 4096, ..own.clone() };
         for facts in [own.clone(), larger] {
-            assert!(facts.texture_kernels(), "these tests need a software adapter with subgroups of 8");
+            assert!(facts.texture_kernels(), "these tests need a software adapter with subgroups of 8 or 4");
             let mut recording = Recording::new(&facts);
             let x = Tensor::transient(&mut recording, "x", conv.input);
             let dy = Tensor::transient(&mut recording, "dy", conv.output);
@@ -161,4 +161,9 @@ fn parts_of_a_weight_gradient_follow_from_the_shape() {
             assert_eq!(grids.len(), 1 + usize::from(parts > 1), "{conv:?}: a sum of the parts");
         }
     }
+}
+
+#[test]
+fn subgroups_of_four_give_the_same() {
+    common::gpu::pass_with_subgroups_of_four(&["three_directions_match_their_twins_on_random_shapes"]);
 }

@@ -35,7 +35,7 @@ fn facts(gpu: &Gpu) -> Facts {
     let facts = gpu.facts().clone();
     assert!(
         facts.texture_kernels() && !facts.exact_conv,
-        "these tests need a software adapter with subgroups of 8"
+        "these tests need a software adapter with subgroups of 8 or 4"
     );
     facts
 }
@@ -238,4 +238,13 @@ fn weights_are_transformed_again_only_if_they_changed() {
         }),
         2
     );
+}
+
+#[test]
+fn subgroups_of_four_give_the_same() {
+    common::gpu::pass_with_subgroups_of_four(&[
+        "three_directions_match_their_twins_on_random_shapes",
+        "both_gradients_together_are_those_alone",
+        "results_have_the_same_bits_every_time",
+    ]);
 }

@@ -284,3 +284,14 @@ fn wrong_shapes_and_temperatures_are_errors() {
     let result = loss::queue_update(&mut case.recording, odd, state.slice, z);
     assert!(result.is_err_and(|e| message(e).contains("multiple")));
 }
+
+#[test]
+fn subgroups_of_four_give_the_same() {
+    common::gpu::pass_with_subgroups_of_four(&[
+        "nt_xent_matches_its_twin_in_every_class",
+        "nt_xent_of_opposite_and_of_equal_rows_is_finite",
+        "nt_xent_at_4128_rows_agrees_with_f64_sums",
+        "two_runs_give_equal_bits",
+        "info_nce_matches_its_twin_in_every_class",
+    ]);
+}

@@ -52,7 +52,7 @@ fn products_match_the_twin_on_random_shapes() {
         let batch = draw.range(1, 5);
         for layout in LAYOUTS {
             let software = check(layout, shape, batch, seed, |gpu| gpu.facts().clone());
-            assert!(software.is_none(), "these tests need a software adapter with subgroups of 8");
+            assert!(software.is_none(), "these tests need a software adapter with subgroups of 8 or 4");
             let tiled = check(layout, shape, batch, seed, |gpu| tiled_classes(gpu)[0].clone());
             assert!(tiled.is_some());
         }
@@ -97,4 +97,13 @@ fn an_operand_may_be_both_sides() {
     let size = matmul_batched(Transpose::Nt, &absolute, &absolute, 1, shape);
     let expected = matmul_batched(Transpose::Nt, &values, &values, 1, shape);
     case.run().assert_close(c, &expected, |i| sum_bound(30) * size[i]);
+}
+
+#[test]
+fn subgroups_of_four_give_the_same() {
+    common::gpu::pass_with_subgroups_of_four(&[
+        "products_match_the_twin_on_random_shapes",
+        "products_in_bands_match_the_twin",
+        "an_operand_may_be_both_sides",
+    ]);
 }

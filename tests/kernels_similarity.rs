@@ -176,3 +176,8 @@ fn shapes_that_do_not_fit_are_errors() {
         assert!(result.is_err_and(|e| e.to_string().contains("views")), "{views} views");
     }
 }
+
+#[test]
+fn subgroups_of_four_give_the_same() {
+    common::gpu::pass_with_subgroups_of_four(&["cosine_matrix_matches_its_twin_in_every_class"]);
+}

@@ -1,7 +1,7 @@
-//! What kernels of the software class, one subgroup of eight lanes a workgroup, agree on.
+//! What kernels of the software class, one subgroup of eight or four lanes a workgroup, agree on.
 
 /// Texels of columns, at most, for which a lane has a row and all of its columns: in tiles of 32 columns, a column
-/// texel a lane, half of the lanes would be idle.
+/// texel each of eight lanes, half of the lanes would be idle.
 pub(super) const NARROW: usize = 4;
 
 /// Texels of a sum that one turn of `common/product32` does: more save loads and stores of accumulators.

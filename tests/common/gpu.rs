@@ -1,15 +1,45 @@
 //! A shared device and a small harness: inputs drawn and uploaded, one recording run, outputs compared with f64 values.
 
-use contraleak::gpu::{Buffer, Facts, Gpu, GpuOptions, KernelClass, Program, Recording};
+use contraleak::gpu::{Buffer, Facts, Gpu, GpuOptions, KernelClass, Program, Recording, list_adapters};
 use contraleak::kernels::{Shape, Tensor};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// The device that all tests of a file share, with checked shaders. A machine without any adapter fails here.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        Gpu::open(&GpuOptions { checked: true, ..GpuOptions::default() }).unwrap_or_else(|e| panic!("{e}"))
+        let options = GpuOptions { checked: true, ..GpuOptions::default() };
+        let gpu = Gpu::open(&options).unwrap_or_else(|e| panic!("{e}"));
+        if let Ok(lanes) = std::env::var(EXPECTED_SUBGROUP) {
+            assert_eq!(gpu.facts().subgroup.map(|n| n.to_string()), Some(lanes), "lanes of a subgroup");
+        }
+        gpu
     })
+}
+
+/// The subgroup size without which `gpu()` fails, if the environment names one.
+const EXPECTED_SUBGROUP: &str = "CONTRALEAK_TEST_SUBGROUP";
+
+/// Runs `tests` of the file that calls this once more, in a process whose lavapipe has subgroups of four lanes, as it has on
+/// CPUs whose vectors hold four floats. Does nothing, and says so, where there is no lavapipe.
+pub fn pass_with_subgroups_of_four(tests: &[&str]) {
+    if !list_adapters().iter().any(|adapter| adapter.name.contains("llvmpipe")) {
+        println!("no lavapipe among the adapters: nothing to test");
+        return;
+    }
+    let binary = std::env::current_exe().expect("a running program has a file");
+    let output = Command::new(binary)
+        .arg("--exact")
+        .args(tests)
+        .env("WGPU_ADAPTER_NAME", "llvmpipe")
+        .env("LP_NATIVE_VECTOR_WIDTH", "128")
+        .env(EXPECTED_SUBGROUP, "4")
+        .output()
+        .expect("it runs again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let all = text.contains(&format!("{} passed", tests.len()));
+    assert!(output.status.success() && all, "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The same with direct convolutions alone, for tests whose bounds leave no room for a ReLU that rounding decides.

@@ -7,7 +7,7 @@
 //!
 //! `software` holds the storage-texture variants for CPU adapters, `direct_narrow` what replaces them for 3x3 kernels with
 //! stride 1 and few output channels, `winograd` for those with more unless exact convolutions are asked for, `tiled` those with workgroup-memory
-//! tiles for GPUs and for every adapter without a fixed subgroup of eight.
+//! tiles for GPUs and for every adapter without a fixed subgroup of eight or four.
 
 use super::{Shape, Tensor};
 use crate::gpu::{Recording, Slice};
