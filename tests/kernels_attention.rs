@@ -206,3 +206,10 @@ fn positions_are_added_and_their_gradient_sums_over_images() {
         done.assert_close(dposition, &expected, |_| U * (n * n) as f64 * 2.0);
     }
 }
+
+#[test]
+fn subgroups_of_four_match_their_twins() {
+    common::gpu::pass_with_subgroups_of_four(&[
+        "attention_and_its_gradient_match_their_twins_on_every_class",
+    ]);
+}

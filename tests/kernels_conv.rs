@@ -109,10 +109,10 @@ fn three_directions_match_their_twins_on_random_shapes() {
 
 #[test]
 fn few_output_channels_have_kernels_of_their_own() {
-    let facts =
-        Facts { class: KernelClass::Software, subgroup: Some(8), int64: true, ..gpu().facts().clone() };
     // The kernels of both directions between 40 channels and `channels`.
-    let shaders = |channels: usize, side: usize, kernel: usize, stride: usize| {
+    let shaders_of = |lanes: u32, channels: usize, side: usize, kernel: usize, stride: usize| {
+        let class = KernelClass::Software;
+        let facts = Facts { class, subgroup: Some(lanes), int64: true, ..gpu().facts().clone() };
         let conv =
             |from, to| Conv2d::new(Shape::new(2, from, side, side), to, kernel, stride, 1).expect("fits");
         let mut recording = Recording::new(&facts);
@@ -128,12 +128,15 @@ fn few_output_channels_have_kernels_of_their_own() {
         };
         [record(&conv(40, channels), true), record(&conv(channels, 40), false)]
     };
+    let shaders = |channels, side, kernel, stride| shaders_of(8, channels, side, kernel, stride);
     let (direct, rows, wide) = ("conv/direct_narrow", "conv/implicit_gemm_narrow", "conv/implicit_gemm");
     assert_eq!(shaders(16, 8, 3, 1), [direct, direct]);
     assert_eq!(shaders(16, 14, 3, 1), [rows, rows], "tiles of four by eight would be idle for a quarter");
     assert_eq!(shaders(16, 32, 3, 2), [rows, rows]);
     assert_eq!(shaders(16, 12, 5, 1), [rows, rows]);
     assert_eq!(shaders(17, 8, 3, 2), [wide, wide]);
+    assert_eq!(shaders_of(8, 16, 12, 3, 1), [rows, rows]);
+    assert_eq!(shaders_of(4, 16, 12, 3, 1), [direct, direct], "columns of four lanes fit");
 }
 
 /// Their number decides the order of a sum, so it may not depend on the adapter.
@@ -164,6 +167,6 @@ fn parts_of_a_weight_gradient_follow_from_the_shape() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&["three_directions_match_their_twins_on_random_shapes"]);
 }

@@ -225,7 +225,7 @@ fn folded_or_not_a_graph_gives_the_same() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[
         "a_folded_batch_norm_is_the_batch_norm_of_what_is_stored_alone",
     ]);

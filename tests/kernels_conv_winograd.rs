@@ -241,7 +241,7 @@ fn weights_are_transformed_again_only_if_they_changed() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[
         "three_directions_match_their_twins_on_random_shapes",
         "both_gradients_together_are_those_alone",

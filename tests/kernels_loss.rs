@@ -286,7 +286,7 @@ fn wrong_shapes_and_temperatures_are_errors() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[
         "nt_xent_matches_its_twin_in_every_class",
         "nt_xent_of_opposite_and_of_equal_rows_is_finite",

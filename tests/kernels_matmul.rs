@@ -100,7 +100,7 @@ fn an_operand_may_be_both_sides() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[
         "products_match_the_twin_on_random_shapes",
         "products_in_bands_match_the_twin",

@@ -178,6 +178,6 @@ fn shapes_that_do_not_fit_are_errors() {
 }
 
 #[test]
-fn subgroups_of_four_give_the_same() {
+fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&["cosine_matrix_matches_its_twin_in_every_class"]);
 }

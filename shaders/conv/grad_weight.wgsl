@@ -84,9 +84,9 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #endif
     }
     let rows = params.groups * 4u;
-    let panel = column / 8u;
+    let panel = tile.y / ${8 / LANES}u;
     let lanes = min(8u, params.columns4 - panel * 8u);
-    let start = tile.z * params.texels + panel * 8u * rows + column % 8u;
+    let start = tile.z * params.texels + panel * 8u * rows + column - panel * 8u;
 #for r in 0..32
     if tile.x * 32u + ${r}u < rows && column < params.columns4 { dw[start + (tile.x * 32u + ${r}u) * lanes] = pack64(c${r}); }
 #end

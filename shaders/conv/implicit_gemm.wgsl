@@ -17,14 +17,14 @@
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(subgroup_invocation_id) lane: u32) {
     let tile = group.x + group.y * groups.x;
-    let inner = select(params.panels, params.row_tiles, params.columns_outer != 0u);
+    let inner = select(params.strips, params.row_tiles, params.columns_outer != 0u);
     let outer_tile = divide(tile, inner);
     let inner_tile = tile - outer_tile * inner;
     let row_tile = select(outer_tile, inner_tile, params.columns_outer != 0u);
-    let panel = select(inner_tile, outer_tile, params.columns_outer != 0u);
-    if row_tile >= params.row_tiles || panel >= params.panels { return; }
-    let column = panel * ${LANES}u + lane;
-    let first_column = panel / ${8 / LANES}u * 8u;
+    let strip = select(inner_tile, outer_tile, params.columns_outer != 0u);
+    if row_tile >= params.row_tiles || strip >= params.strips { return; }
+    let column = strip * ${LANES}u + lane;
+    let first_column = strip / ${8 / LANES}u * 8u;
     let lanes = min(8u, params.columns4 - first_column);
     let w_base = first_column * params.k + column - first_column;
     let first_row = row_tile * 32u;

@@ -1,6 +1,6 @@
 // C = A · B, for adapters with subgroups of LANES, eight or four (CPU drivers).
 // binding 0: A in blocks, 1: B in panels (gemm/pack_operand), 2: C [batch·rows·columns4].
-// Panels are those of a tile, 4·LANES columns: with four lanes, two in 32 columns of B. Tiles count through the panels of a band, then through the blocks, then through bands and matrices: the panels of a
+// A strip is the columns of a tile, 4·LANES: a panel of B, or half of one. Tiles count through the strips of a band, then through the blocks, then through bands and matrices: the strips of a
 // band stay in the second-level cache while the blocks of A pass by.
 // Grid: one workgroup of LANES invocations for each tile of 32 x 4·LANES, bands filled up. Roofline: arithmetic, 2·k flops an element.
 #import common/divide
@@ -8,7 +8,7 @@
 #import common/pack64
 #import common/panels
 
-struct Params { depth: u32, rows: u32, columns4: u32, blocks: u32, panels: u32, band: u32, bands: u32, batch: u32 }
+struct Params { depth: u32, rows: u32, columns4: u32, blocks: u32, strips: u32, band: u32, bands: u32, batch: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var a_blocks: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var b_panels: texture_storage_2d<rgba32float, read>;
@@ -22,15 +22,15 @@ fn matmul_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let band = divide(row_of_band, params.blocks);
     let block = row_of_band - band * params.blocks;
     let matrix = divide(band, params.bands);
-    let panel = (band - matrix * params.bands) * params.band + (tile - row_of_band * params.band);
-    if matrix >= params.batch || panel >= params.panels { return; }
+    let strip = (band - matrix * params.bands) * params.band + (tile - row_of_band * params.band);
+    if matrix >= params.batch || strip >= params.strips { return; }
     let first_k = 0u;
     let end_k = params.depth;
     let first_a = (matrix * params.blocks + block) * params.depth * 32u;
-    let strip = matrix * params.panels + panel;
-    let first_b = strip / ${8 / LANES}u * params.depth * 32u + strip % ${8 / LANES}u * ${LANES}u + lane;
+    let panels = (params.strips + ${8 / LANES - 1}u) / ${8 / LANES}u;
+    let first_b = (matrix * panels + strip / ${8 / LANES}u) * params.depth * 32u + strip % ${8 / LANES}u * ${LANES}u + lane;
 #import common/product32
-    let column4 = panel * ${LANES}u + lane;
+    let column4 = strip * ${LANES}u + lane;
     if column4 >= params.columns4 { return; }
     let row = block * 32u;
     let to = (matrix * params.rows + row) * params.columns4 + column4;

@@ -6,7 +6,7 @@
 // of workgroup w, the last slot each row's own sum. Otherwise (InfoNCE): a workgroup takes one row block and
 // `chunk` panels; partial[split][i]; group is 1.
 // binding 0: â in blocks, 1: b̂ in panels (gemm/pack_operand), 2: partial [f32, slots·stride].
-// Inside, `panel` counts strips of 4·LANES columns. Grid: one workgroup of LANES invocations for each group of row blocks, or each row block and split.
+// A strip is 4·LANES columns: a panel, or half of one. Grid: one workgroup of LANES invocations for each group of row blocks, or each row block and split.
 // Roofline: compute, 2·dim flops and one exp2 an element (half of that with SYMMETRIC).
 #import common/texel
 #import common/panels
@@ -49,11 +49,11 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
     for (var g = 0u; g < params.group; g++) {
         let block = slot * params.group + g;
 #if SYMMETRIC
-        let first_panel = block * ${8 / LANES}u;
-        let end_panel = select(0u, params.panel_count * ${8 / LANES}u, block < params.blocks);
+        let first_strip = block * ${8 / LANES}u;
+        let end_strip = select(0u, params.panel_count * ${8 / LANES}u, block < params.blocks);
 #else
-        let first_panel = own_slot * params.chunk * ${8 / LANES}u;
-        let end_panel = min(own_slot * params.chunk + params.chunk, params.panel_count) * ${8 / LANES}u;
+        let first_strip = own_slot * params.chunk * ${8 / LANES}u;
+        let end_strip = min(own_slot * params.chunk + params.chunk, params.panel_count) * ${8 / LANES}u;
 #endif
         let first_row = block * 32u;
         let first_k = 0u;
@@ -65,20 +65,20 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
         var top${r} = LOWEST;
 #endif
 #end
-        for (var panel = first_panel; panel < end_panel; panel++) {
-            let first_b = panel / ${8 / LANES}u * params.depth * 32u + panel % ${8 / LANES}u * ${LANES}u + lane;
+        for (var strip = first_strip; strip < end_strip; strip++) {
+            let first_b = strip / ${8 / LANES}u * params.depth * 32u + strip % ${8 / LANES}u * ${LANES}u + lane;
 #import common/product32
-            let first_column = (panel * ${LANES}u + lane) * 4u;
+            let first_column = (strip * ${LANES}u + lane) * 4u;
             let column = vec4<u32>(first_column) + vec4<u32>(0u, 1u, 2u, 3u);
 #if SYMMETRIC
-            if panel / ${8 / LANES}u == block || panel / ${8 / LANES}u + 1u == params.panel_count {
+            if strip / ${8 / LANES}u == block || strip / ${8 / LANES}u + 1u == params.panel_count {
 #for r in 0..32
                 c${r} = select(c${r}, MASKED,
                     (column >= vec4<u32>(params.columns)) | (column == vec4<u32>(first_row + ${r}u)));
 #end
             }
 #else
-            if panel / ${8 / LANES}u + 1u == params.panel_count {
+            if strip / ${8 / LANES}u + 1u == params.panel_count {
                 let outside = column >= vec4<u32>(params.columns);
 #for r in 0..32
                 c${r} = select(c${r}, MASKED, outside);
@@ -117,7 +117,7 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
 #endif
 #endif
 #if SYMMETRIC
-            if panel / ${8 / LANES}u != block {
+            if strip / ${8 / LANES}u != block {
                 let first = slot * params.stride + first_column;
 #if ONLINE
                 if g > 0u {
@@ -138,7 +138,7 @@ fn contrastive_sums_software(@builtin(workgroup_id) group: vec3<u32>, @builtin(n
             }
 #endif
         }
-        if first_panel < end_panel {
+        if first_strip < end_strip {
 #for m in 0..32 / LANES
             var own${m} = 0.0;
 #end

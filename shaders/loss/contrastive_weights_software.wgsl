@@ -4,7 +4,7 @@
 // to the second product (loss/weighted_sums_software), a few row blocks at a time.
 // binding 0: â in blocks, 1: b̂ in panels (gemm/pack_operand), 2: L [f32, of i and, with SYMMETRIC, of j],
 // 3: W in blocks [pairs of f32 pairs, blocks·⌈columns/4⌉·32], zero beyond the last column.
-// Inside, `panel` counts strips of 4·LANES columns. Grid: one workgroup of LANES invocations for each row block and `chunk` panels.
+// A strip is 4·LANES columns: a panel, or half of one. Grid: one workgroup of LANES invocations for each row block and `chunk` panels.
 // Roofline: compute, 2·dim flops and one exp2 (two with SYMMETRIC) an element.
 #import common/texel
 #import common/pack64
@@ -26,10 +26,10 @@ fn contrastive_weights_software(@builtin(workgroup_id) group: vec3<u32>, @builti
     let kappa = params.kappa;
     let local_block = workgroup % params.blocks;
     let block = params.first_block + local_block;
-    let first_chunk = workgroup / params.blocks * params.chunk;
-    let first_panel = first_chunk * ${8 / LANES}u;
-    let end_panel = min(first_chunk + params.chunk, params.panel_count) * ${8 / LANES}u;
-    if first_panel >= end_panel { return; }
+    let first_panel = workgroup / params.blocks * params.chunk;
+    let first_strip = first_panel * ${8 / LANES}u;
+    let end_strip = min(first_panel + params.chunk, params.panel_count) * ${8 / LANES}u;
+    if first_strip >= end_strip { return; }
     let columns4 = (params.columns + 3u) / 4u;
     let first_row = block * 32u;
     let first_k = 0u;
@@ -38,29 +38,29 @@ fn contrastive_weights_software(@builtin(workgroup_id) group: vec3<u32>, @builti
 #for m in 0..32 / LANES
     let row_sums${m} = log_sums[first_row + ${m * LANES}u + lane];
 #end
-    for (var panel = first_panel; panel < end_panel; panel++) {
-        let first_b = panel / ${8 / LANES}u * params.depth * 32u + panel % ${8 / LANES}u * ${LANES}u + lane;
+    for (var strip = first_strip; strip < end_strip; strip++) {
+        let first_b = strip / ${8 / LANES}u * params.depth * 32u + strip % ${8 / LANES}u * ${LANES}u + lane;
 #import common/product32
-        let first_column = (panel * ${LANES}u + lane) * 4u;
+        let first_column = (strip * ${LANES}u + lane) * 4u;
         let column = vec4<u32>(first_column) + vec4<u32>(0u, 1u, 2u, 3u);
 #if SYMMETRIC
         let column_sums = vec4<f32>(log_sums[first_column], log_sums[first_column + 1u],
                                     log_sums[first_column + 2u], log_sums[first_column + 3u]);
-        if panel / ${8 / LANES}u == block || panel / ${8 / LANES}u + 1u == params.panel_count {
+        if strip / ${8 / LANES}u == block || strip / ${8 / LANES}u + 1u == params.panel_count {
 #for r in 0..32
             c${r} = select(c${r}, vec4<f32>(-1e33),
                 (column >= vec4<u32>(params.columns)) | (column == vec4<u32>(first_row + ${r}u)));
 #end
         }
 #else
-        if panel / ${8 / LANES}u + 1u == params.panel_count {
+        if strip / ${8 / LANES}u + 1u == params.panel_count {
             let outside = column >= vec4<u32>(params.columns);
 #for r in 0..32
             c${r} = select(c${r}, vec4<f32>(-1e33), outside);
 #end
         }
 #endif
-        let column4 = panel * ${LANES}u + lane;
+        let column4 = strip * ${LANES}u + lane;
         let first_weight = (local_block * columns4 + column4) * 32u;
         if column4 < columns4 {
 #for r in 0..32

@@ -47,12 +47,12 @@ pub struct Facts {
 
 impl Facts {
     /// Whether the storage-texture kernels of the software class can run here: those of matrix products have one subgroup
-    /// of eight or four lanes in a workgroup.
+    /// of eight or four lanes in a workgroup. lavapipe is the only driver that has run them.
     pub fn texture_kernels(&self) -> bool {
         self.class == KernelClass::Software && matches!(self.subgroup, Some(4 | 8)) && self.int64
     }
 
-    /// Lanes of a storage-texture kernel of a matrix product, where there are such kernels.
+    /// Lanes of the storage-texture kernels of matrix products, convolutions and contrastive losses, where there are such kernels.
     pub fn lanes(&self) -> usize {
         match self.subgroup {
             Some(4) => 4,

@@ -11,8 +11,8 @@ use crate::kernels::{Shape, Tensor};
 /// Lines of outputs that a lane has: with eight, 5.3 ms instead of 4.8 (16 channels, 64 images of 32 x 32).
 const LINES: usize = 4;
 
-/// Whether a convolution of this kernel, stride and padding to `output` runs this way, on `lanes` lanes: tiles may be idle for an eighth, or they lose
-/// to tiles of rows that cross lines. More padding than 2 would leave less than none for the gradient.
+/// Whether a convolution of this kernel, stride and padding to `output` runs this way, on `lanes` lanes: an eighth of its tiles may lie outside of
+/// the image; with more, tiles of rows, which cross lines, are faster. More padding than 2 would leave less than none for the gradient.
 pub fn applies(lanes: usize, conv: &Conv2d, output: Shape) -> bool {
     let tiled = output.w.next_multiple_of(lanes) * output.h.next_multiple_of(LINES);
     (conv.kernel, conv.stride) == (3, 1)

@@ -125,19 +125,19 @@ fn implicit_gemm(
     let rows = out.shape.n * g.rows_image;
     let narrow = out.shape.c4() <= NARROW;
     let lanes = recording.facts().lanes();
-    let (row_tiles, panels) = match narrow {
+    let (row_tiles, strips) = match narrow {
         true => (rows.div_ceil(NARROW_ROWS * lanes), 1),
         false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(lanes)),
     };
     let k = g.kernel * g.kernel * source_shape.c4() * 4;
     let weight_bytes = (out.shape.c4() * k * 16) as u64;
     // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
-    // outermost read the activations once, which pays only while all panels fit.
+    // outermost read the activations once, which pays only while all strips fit.
     let columns_outer = weight_bytes > CACHE_BYTES / 2;
     let defines = Defines::new()
         .with("LANES", lanes)
         .with("ROW_GROUPS", if narrow { NARROW_ROWS } else { TILE / lanes })
-        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * panels)));
+        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * strips)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
@@ -171,10 +171,10 @@ fn implicit_gemm(
             u(g.out_first[0]),
             u(g.out_first[1]),
             u(row_tiles),
-            u(panels),
+            u(strips),
             u32::from(columns_outer),
         ],
-        grid: recording.grid((row_tiles * panels) as u64),
+        grid: recording.grid((row_tiles * strips) as u64),
         flops,
         bytes: source_shape.bytes() + weight_bytes + (rows * out.shape.c4() * 16) as u64 + epilogue.bytes(),
     });

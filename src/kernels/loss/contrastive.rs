@@ -281,7 +281,7 @@ fn software_gradient(recording: &mut Recording, saved: &Saved, textures: Forward
     let block_bytes = columns4 * BLOCK * 16;
     let blocks_at_once = (MOST_WEIGHT_BYTES / block_bytes).clamp(1, all_blocks);
     let (_, panel_chunk) = splits(panels, blocks_at_once, ENOUGH_SOFTWARE, 1);
-    let (splits, texel_chunk) = splits(columns4, blocks_at_once * dim_tiles, ENOUGH_SOFTWARE / 4, 64);
+    let (splits, texel_chunk) = splits(columns4, blocks_at_once * depth.div_ceil(8), ENOUGH_SOFTWARE / 4, 64);
     let gradient = recording.transient("gradient parts", saved.a.shape.bytes() * splits as u64);
     for first_block in (0..all_blocks).step_by(blocks_at_once) {
         let blocks = blocks_at_once.min(all_blocks - first_block);

@@ -82,17 +82,17 @@ pub(in crate::kernels) fn product(
 ) {
     let Sizes { m, n, k, batch } = sizes;
     let lanes = recording.facts().lanes();
-    // With four lanes, a tile has half of the columns that a panel of B has.
-    let tiles_panel = TILE / (4 * lanes);
-    let (blocks, panels, depth) = (m.div_ceil(TILE), n.div_ceil(TILE) * tiles_panel, k.div_ceil(4));
-    let band = (BAND_BYTES * tiles_panel / (depth * 4 * TILE * 4)).clamp(1, panels);
-    let bands = panels.div_ceil(band);
+    // The columns of a tile: a panel of B, or half of one.
+    let strips_panel = TILE / (4 * lanes);
+    let (blocks, strips, depth) = (m.div_ceil(TILE), n.div_ceil(4 * lanes), k.div_ceil(4));
+    let band = (BAND_BYTES * strips_panel / (depth * 4 * TILE * 4)).clamp(1, strips);
+    let bands = strips.div_ceil(band);
     let tiles = batch * bands * band * blocks;
     recording.dispatch(Dispatch {
         shader: "gemm/matmul_software",
         defines: Defines::new().with("LANES", lanes).with("ROUND", round(depth)).with("WIDE", wide(tiles)),
         bindings: vec![Binding::Texture(a), Binding::Texture(b), Binding::Write(c)],
-        immediates: [depth, m, n.div_ceil(4), blocks, panels, band, bands, batch].map(|v| v as u32).to_vec(),
+        immediates: [depth, m, n.div_ceil(4), blocks, strips, band, bands, batch].map(|v| v as u32).to_vec(),
         grid: recording.grid(tiles as u64),
         flops: 2 * (m * n * k * batch) as u64,
         bytes: 4 * (batch * (m * k + k * n + m * n)) as u64,
