@@ -6,7 +6,7 @@ use super::{Shape, Tensor};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice};
 
-/// Invocations that add the partial results of a row: two subgroups on a software adapter.
+/// Invocations that add the partial results of a row: two subgroups of eight lanes, as most software adapters have.
 const FOLD_WORKGROUP: u32 = 16;
 
 /// `y` [1, C] = the sums of `x` [N, C, H, W] over N, H and W; for a matrix, its column sums: the gradient of

@@ -26,7 +26,7 @@ pub const EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics.
 pub const MOMENTUM: f32 = 0.1;
 
-/// Invocations that combine the partial results of a channel group: two subgroups on a software adapter,
+/// Invocations that combine the partial results of a channel group: two subgroups of eight lanes on a software adapter,
 /// where each costs a barrier.
 const FINALIZE_WORKGROUP: u32 = 16;
 
