@@ -1,6 +1,8 @@
 // One invocation's share of an NC4HW4 tensor, for kernels that treat each channel group alone; the twin of
 // kernels::planes. Eight neighbouring invocations take turns along one run of memory, which is a whole cache line
 // at a time on every adapter; a share is the pixels of one lane in one segment of consecutive images.
+#import common/divide
+
 struct Planes {
     images: u32,
     groups: u32,
@@ -27,11 +29,11 @@ struct Share {
 }
 
 fn share_of(i: u32, planes: Planes) -> Share {
-    let row = i / planes.lanes;
+    let row = divide(i, planes.lanes);
     let lane = i - row * planes.lanes;
-    let line = row / planes.segments;
+    let line = divide(row, planes.segments);
     let segment = row - line * planes.segments;
-    let block = line / planes.groups;
+    let block = divide(line, planes.groups);
     let group = line - block * planes.groups;
     let first = block * planes.images_each;
     let corner = segment * planes.segment_pixels;
@@ -47,12 +49,12 @@ fn share_of(i: u32, planes: Planes) -> Share {
 
 // Texels of the share that gives part `part` of a channel group; 0 for lanes beyond a short last segment.
 fn part_texels(part: u32, planes: Planes) -> u32 {
-    let row = part / planes.lanes;
+    let row = divide(part, planes.lanes);
     let lane = part - row * planes.lanes;
-    let block = row / planes.segments;
+    let block = divide(row, planes.segments);
     let corner = (row - block * planes.segments) * planes.segment_pixels;
     let stop = min(corner + planes.segment_pixels, planes.pixels);
     let images = min(planes.images_each, planes.images - block * planes.images_each);
     // The sum never underflows: corner < pixels, and lanes is more than lane.
-    return images * ((stop - corner + planes.lanes - 1u - lane) / planes.lanes);
+    return images * divide(stop - corner + planes.lanes - 1u - lane, planes.lanes);
 }

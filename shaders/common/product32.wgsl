@@ -8,7 +8,8 @@
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
 //                       first_b + b_texel(k) + q·B_STEP; or with TRANSPOSED, which costs nothing, values 4k..4k+3 of
 //                       this lane's column q
-// Each turn of the loop does ROUND texels of A, which divide the sum's.
+// Each turn of the loop does ROUND texels of A, which divide first_k and end_k; first_a and first_b + b_texel(0) are multiples of
+// 32·ROUND (but for the lane), so that what a turn loads lies in one line of its texture and finds its place together.
 // One row's value reaches all lanes by a broadcast from a constant lane. Accumulators have names, because
 // arrays indexed by a variable live in memory; at least four values of k in each turn, because every accumulator is
 // loaded, masked and stored once a turn.
@@ -16,17 +17,17 @@
     var c${r} = vec4<f32>(0.0);
 #end
     for (var k = first_k; k < end_k; k += ${ROUND}u) {
-        let texel_a = first_a + k * 32u + lane;
-        let texel_b = first_b + b_texel(k);
+        let place_a = at(first_a + k * 32u + lane);
+        let place_b = at(first_b + b_texel(k));
 #for r in 0..32
         let sum0_${r} = c${r};
 #end
 #for u in 0..ROUND
 #for m in 0..32 / LANES
-        let a${u}_${m} = textureLoad(a_blocks, at(texel_a + ${u * 32 + m * LANES}u));
+        let a${u}_${m} = textureLoad(a_blocks, place_a + vec2<u32>(${u * 32 + m * LANES}u, 0u));
 #end
 #for q in 0..4
-        let t${u}_${q} = textureLoad(b_panels, at(texel_b + ${u * 4 + q}u * B_STEP));
+        let t${u}_${q} = textureLoad(b_panels, place_b + vec2<u32>(${u * 4 + q}u * B_STEP, 0u));
 #end
 #for q in 0..4
 #if TRANSPOSED
@@ -43,4 +44,6 @@
 #for r in 0..32
         c${r} = sum${ROUND}_${r};
 #end
+        // Spares a turn without lanes (docs/kernels.md).
+        if k + ${ROUND}u >= end_k { break; }
     }

@@ -76,6 +76,8 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         let next = kw == 3u;
         kw = select(kw, 0u, next);
         c += select(0u, 1u, next);
+        // Spares a turn without lanes (docs/kernels.md).
+        if turn + 1u >= params.c4 * 3u { break; }
     }
 #for o in 0..COLUMNS4
     let by${o} = affine(${o}u, ${COLUMNS4}u);

@@ -82,6 +82,8 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         oh = select(oh, 0u, image_done);
         n += select(0u, 1u, image_done);
 #endif
+        // Spares a turn without lanes (docs/kernels.md).
+        if i + 1u >= iterations { break; }
     }
     let rows = params.groups * 4u;
     let panel = tile.y / ${8 / LANES}u;

@@ -63,6 +63,8 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
         let done = p >= pixels;
         p = select(p, 0u, done);
         n += select(0u, 1u, done);
+        // Spares a turn without lanes (docs/kernels.md).
+        if i + 1u >= iterations { break; }
     }
 #for m in 0..ROW_GROUPS
     if g${m} < params.groups {

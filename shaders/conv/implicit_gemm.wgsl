@@ -63,8 +63,12 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
                 c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.x, ${r % LANES}u) * b0) + subgroupBroadcast(a${r / LANES}.y, ${r % LANES}u) * b1)
                     + subgroupBroadcast(a${r / LANES}.z, ${r % LANES}u) * b2) + subgroupBroadcast(a${r / LANES}.w, ${r % LANES}u) * b3;
 #end
+                // Spares a turn without lanes (docs/kernels.md).
+                if c + 1u >= params.c4 { break; }
             }
+            if tw + 1u >= params.taps_w { break; }
         }
+        if th + 1u >= params.taps_h { break; }
     }
     let by = affine(min(column, params.columns4 - 1u), params.columns4);
     let last = params.rows - first_row;

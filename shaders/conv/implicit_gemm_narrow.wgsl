@@ -47,8 +47,12 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
                 c${m}_${o} = (((c${m}_${o} + a${m}.x * w${o}_0) + a${m}.y * w${o}_1) + a${m}.z * w${o}_2) + a${m}.w * w${o}_3;
 #end
 #end
+                // Spares a turn without lanes (docs/kernels.md).
+                if c + 1u >= params.c4 { break; }
             }
+            if tw + 1u >= params.taps_w { break; }
         }
+        if th + 1u >= params.taps_h { break; }
     }
 #for o in 0..COLUMNS4
     let by${o} = affine(${o}u, ${COLUMNS4}u);

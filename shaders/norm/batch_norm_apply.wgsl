@@ -49,6 +49,9 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
             v += load_residual(start + p);
 #endif
             store_y(start + p, activate(v));
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
 }

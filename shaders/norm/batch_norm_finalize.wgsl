@@ -8,7 +8,7 @@
 
 struct Params { planes: Planes, channels: u32, epsilon: f32, momentum: f32, splits: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
+#operand 0 partials
 @group(0) @binding(1) var<storage, read_write> mean: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> running_mean: array<vec4<f32>>;
@@ -30,10 +30,12 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
     for (var split = 0u; split < params.splits; split++) {
         let row = split * channel_groups + group.x;
         let first = row * parts;
-        let pivot = partials[first];
+        let pivot = load_partials(first);
         var shift = zero;
         for (var part = local; part < parts; part += ${WORKGROUP}u) {
-            shift += f32(part_texels(part, planes)) * (partials[first + part] - pivot);
+            shift += f32(part_texels(part, planes)) * (load_partials(first + part) - pivot);
+            // Spares a turn without lanes (docs/kernels.md).
+            if part + ${WORKGROUP}u >= parts { break; }
         }
         shifts[local] = shift;
         workgroupBarrier();
@@ -43,8 +45,9 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         let squares = planes.groups * parts + first;
         var deviation = zero;
         for (var part = local; part < parts; part += ${WORKGROUP}u) {
-            let d = partials[first + part] - mu;
-            deviation += partials[squares + part] + f32(part_texels(part, planes)) * (d * d);
+            let d = load_partials(first + part) - mu;
+            deviation += load_partials(squares + part) + f32(part_texels(part, planes)) * (d * d);
+            if part + ${WORKGROUP}u >= parts { break; }
         }
         deviations[local] = deviation;
         workgroupBarrier();
@@ -57,6 +60,7 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
             batch_mean += mu;
             batch_variance += sum / (count - 1.0);
         }
+        if split + 1u >= params.splits { break; }
     }
     if local != 0u { return; }
     let splits = f32(params.splits);

@@ -36,6 +36,9 @@ fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
             g = activation_gradient(activate(fma(d, scale, shift)), g);
 #endif
             store_dx(start + p, scale * ((g - offset) - d * slope));
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
 }

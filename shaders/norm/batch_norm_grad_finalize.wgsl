@@ -8,7 +8,7 @@
 
 struct Params { planes: Planes, is_variance: u32, epsilon: f32, splits: u32 }
 var<immediate> params: Params;
-@group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
+#operand 0 partials
 @group(0) @binding(1) var<storage, read> mean: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> spread: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
@@ -33,8 +33,10 @@ fn batch_norm_grad_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(lo
         var product = vec4<f32>(0.0);
         var sum = vec4<f32>(0.0);
         for (var part = local; part < parts; part += ${WORKGROUP}u) {
-            product += partials[first + part];
-            sum += partials[planes.groups * parts + first + part];
+            product += load_partials(first + part);
+            sum += load_partials(planes.groups * parts + first + part);
+            // Spares a turn without lanes (docs/kernels.md).
+            if part + ${WORKGROUP}u >= parts { break; }
         }
         products[local] = product;
         sums[local] = sum;
@@ -56,6 +58,7 @@ fn batch_norm_grad_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(lo
             constants[at + 4u] = product * share;
             constants[at + 5u] = sum * share;
         }
+        if split + 1u >= params.splits { break; }
         workgroupBarrier();
     }
     if local != 0u { return; }

@@ -66,7 +66,10 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
 #endif
             sum += g;
             product = fma(g, d, product);
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
     partials[share.part] = product * inverse;
     partials[planes.groups * planes.parts + share.part] = sum;

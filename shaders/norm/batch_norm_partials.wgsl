@@ -31,12 +31,16 @@ fn batch_norm_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
             let d3 = load_x(start + p + 3u * step) - pivot;
             sum += (d0 + d1) + (d2 + d3);
             squares += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + 7u * step >= share.stop { p += 4u * step; break; }
         }
         for (; p < share.stop; p += step) {
             let d = load_x(start + p) - pivot;
             sum += d;
             squares += d * d;
+            if p + step >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
     let count = f32(max(part_texels(share.part - share.group * planes.parts, planes), 1u));
     partials[share.part] = pivot + sum / count;

@@ -27,7 +27,10 @@ fn layer_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
             let up = dy[start + p];
             gamma += up * ((x[start + p] - statistic.x) * statistic.y);
             beta += up;
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
     partial_gamma[share.part] = gamma;
     partial_beta[share.part] = beta;

@@ -18,7 +18,12 @@ fn channel_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     var sum = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.begin; p < share.stop; p += planes.lanes) { sum += x[start + p]; }
+        for (var p = share.begin; p < share.stop; p += planes.lanes) {
+            sum += x[start + p];
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
+        }
+        if n + 1u >= share.end { break; }
     }
     partials[share.part] = sum;
 }

@@ -22,12 +22,12 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
 #end
     for (var k = 0u; k < params.blocks * 8u; k++) {
         let from_v = first_v + (k >> 3u) * params.c4 * 32u + (k & 7u) * 4u;
-        let from_dm = first_dm + (k >> 3u) * params.columns4 * 32u + (k & 7u) * 4u;
+        let from_dm = at(first_dm + (k >> 3u) * params.columns4 * 32u + (k & 7u) * 4u);
 #for m in 0..32 / LANES
         let a${m} = textureLoad(v, at(from_v + ${m * LANES * 8}u));
 #end
 #for p in 0..4
-        let b${p} = textureLoad(dm, at(from_dm + ${p}u));
+        let b${p} = textureLoad(dm, from_dm + vec2<u32>(${p}u, 0u));
 #end
 #for r in 0..32
         c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
@@ -35,6 +35,8 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
             + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b2)
             + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
 #end
+        // Spares a turn without lanes (docs/kernels.md).
+        if k + 1u >= params.blocks * 8u { break; }
     }
     let row = group.x * 32u;
     let to = params.first + (group.z * params.rows + row) * params.columns4 + column;

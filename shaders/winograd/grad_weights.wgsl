@@ -40,6 +40,8 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
         w_${a}_${b} += g_${a}[${b}];
 #end
 #end
+        // Spares a turn without lanes (docs/kernels.md).
+        if chunk + 1u >= params.chunks { break; }
     }
     let panel = o / 8u;
     let lanes = min(8u, params.o4 - panel * 8u);

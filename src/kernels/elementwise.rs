@@ -190,7 +190,7 @@ pub fn bias_add(recording: &mut Recording, x: Tensor, b: Tensor, y: Tensor) {
 /// the channel sums of dx give db.
 pub fn bias_activation(recording: &mut Recording, x: Tensor, b: Tensor, f: Option<Unary>, y: Tensor) {
     let planes = Planes::map(recording.facts().class, x.shape);
-    let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
+    let mut defines = planes.defines(recording, WORKGROUP);
     if let Some(f) = f {
         defines = defines.with(f.define(), 1);
     }
@@ -249,7 +249,7 @@ pub fn dropout(recording: &mut Recording, dropout: &Dropout, x: Tensor, y: Tenso
     let words = [u32::from(dropout.layer), dropout.probability.to_bits(), kept.to_bits()];
     recording.dispatch(Dispatch {
         shader: "elementwise/dropout",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        defines: planes.defines(recording, WORKGROUP),
         bindings: vec![
             Binding::Operand(x.slice),
             Binding::Write(y.slice),

@@ -3,6 +3,8 @@
 //! the bits of every sum.
 
 use super::Shape;
+use super::lanes::wide;
+use crate::gpu::shader::Defines;
 use crate::gpu::{KernelClass, Recording};
 
 /// Invocations of a workgroup of these kernels. They use no workgroup memory, so this is only launch cost.
@@ -74,6 +76,14 @@ impl Planes {
             self.parts(),
         ]
         .map(|v| v as u32)
+    }
+
+    /// What `common/planes` asks for, in workgroups of `workgroup` invocations.
+    pub fn defines(&self, recording: &Recording, workgroup: u32) -> Defines {
+        let invocations: u64 =
+            self.grid(recording).iter().map(|n| u64::from(*n)).product::<u64>() * u64::from(WORKGROUP);
+        let exact = recording.facts().class == KernelClass::Software && !wide(invocations as usize);
+        Defines::new().with("WORKGROUP", workgroup).with("WIDE", !exact)
     }
 
     /// One invocation for each share.

@@ -17,7 +17,7 @@ pub fn channel_sums(recording: &mut Recording, x: Tensor, y: Tensor) {
     let partials = recording.transient("partial channel sums", bytes);
     recording.dispatch(Dispatch {
         shader: "reduce/channel_sums",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        defines: planes.defines(recording, WORKGROUP),
         bindings: vec![Binding::Read(x.slice), Binding::Write(partials)],
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),

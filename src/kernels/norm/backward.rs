@@ -58,10 +58,10 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let partials = recording.transient("batch norm partial gradients", partial_bytes);
     let vector = gamma.shape.bytes();
 
-    let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
-    if let Some(f) = grad.activation {
-        defines = defines.with(f.define(), 1).with("ACTIVATED", 1);
-    }
+    let activated = |defines: Defines| match grad.activation {
+        Some(f) => defines.with(f.define(), 1).with("ACTIVATED", 1),
+        None => defines,
+    };
     let mut reduce_bindings = vec![
         Binding::Operand(x.slice),
         Binding::Operand(dy.slice),
@@ -71,7 +71,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     ];
     // The gradient before the activation, where a tensor holds it after the first pass.
     let mut known = None;
-    let mut reduce_defines = defines.clone();
+    let mut reduce_defines = activated(planes.defines(recording, WORKGROUP));
     if splits > 1 {
         reduce_defines = reduce_defines.with("SPLIT", 1);
     }
@@ -106,9 +106,9 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let constants = recording.transient("batch norm gradient constants", 6 * mean.shape.bytes());
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_finalize",
-        defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
+        defines: planes.defines(recording, FINALIZE_WORKGROUP),
         bindings: vec![
-            Binding::Read(partials),
+            Binding::Operand(partials),
             Binding::Read(mean.slice),
             Binding::Read(spread.slice),
             Binding::Read(gamma.slice),
@@ -125,8 +125,8 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
 
     let planes = Planes::map(recording.facts().class, side_by_side(shape, splits));
     let (g, apply_defines) = match known {
-        Some(g) => (g, Defines::new().with("WORKGROUP", WORKGROUP)),
-        None => (dy, defines),
+        Some(g) => (g, planes.defines(recording, WORKGROUP)),
+        None => (dy, activated(planes.defines(recording, WORKGROUP))),
     };
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_apply",

@@ -4,7 +4,6 @@ use super::{
     EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, side_by_side,
     split_words, statistic_words,
 };
-use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
@@ -89,7 +88,7 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     let partials = recording.transient("batch norm partial statistics", bytes);
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_partials",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        defines: planes.defines(recording, WORKGROUP),
         bindings: vec![Binding::Operand(norm.x.slice), Binding::Write(partials)],
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),
@@ -99,9 +98,9 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits(), splits as u32];
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_finalize",
-        defines: Defines::new().with("WORKGROUP", FINALIZE_WORKGROUP),
+        defines: planes.defines(recording, FINALIZE_WORKGROUP),
         bindings: vec![
-            Binding::Read(partials),
+            Binding::Operand(partials),
             Binding::Write(norm.mean.slice),
             Binding::Write(norm.inv_std.slice),
             Binding::Write(norm.running_mean.slice),
@@ -130,7 +129,7 @@ impl Apply {
     fn record(&self, recording: &mut Recording) {
         let (shape, splits) = (self.x.shape, self.mean.shape.n);
         let planes = Planes::map(recording.facts().class, side_by_side(shape, splits));
-        let mut defines = Defines::new().with("WORKGROUP", WORKGROUP);
+        let mut defines = planes.defines(recording, WORKGROUP);
         if splits > 1 {
             defines = defines.with("SPLIT", 1);
         }

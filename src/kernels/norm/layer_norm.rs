@@ -83,7 +83,7 @@ pub fn layer_norm_grad(recording: &mut Recording, norm: &LayerNormGrad) {
         .map(|label| recording.transient(label, bytes));
     recording.dispatch(Dispatch {
         shader: "norm/layer_norm_grad_partials",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
+        defines: planes.defines(recording, WORKGROUP),
         bindings: vec![
             Binding::Read(norm.x.slice),
             Binding::Read(norm.dy.slice),
