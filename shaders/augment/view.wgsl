@@ -86,10 +86,13 @@ fn resized(column: Taps, row: Taps, corner: u32) -> vec3<f32> {
             let w = weight(column, j);
             line += w * load(at + j);
             total_column += w;
+            // Spares a turn without lanes (docs/kernels.md).
+            if j + 1u >= column.end { break; }
         }
         let w = weight(row, i);
         sum += w * line;
         total_row += w;
+        if i + 1u >= row.end { break; }
     }
 #if FLOATS
     return sum / (total_row * total_column);
@@ -151,6 +154,7 @@ fn view(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if gray && gray_first { v = quantise(vec3<f32>(gray_of(v)), pil8); }
         for (var s = 0u; s < before; s++) {
             v = pointwise(v, (operators >> (2u * s)) & 3u, row, pil8);
+            if s + 1u >= before { break; }
         }
         sum += gray_of(v);
         y[base + p] = vec4<f32>(v, 0.0);
@@ -160,6 +164,7 @@ fn view(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             at_x -= params.out_width;
             at_y += 1u;
         }
+        if p + ${WORKGROUP}u >= pixel_count { break; }
     }
     partial_sums[local] = sum;
     workgroupBarrier();
@@ -175,8 +180,10 @@ fn view(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if jitter { v = quantise(blend(v, mean, contrast), pil8); }
         for (var s = before + 1u; s < operator_count; s++) {
             v = pointwise(v, (operators >> (2u * s)) & 3u, row, pil8);
+            if s + 1u >= operator_count { break; }
         }
         if gray && !gray_first { v = quantise(vec3<f32>(gray_of(v)), pil8); }
         y[base + p] = vec4<f32>((v - params.mean.xyz) * params.inverse_std.xyz, 0.0);
+        if p + ${WORKGROUP}u >= pixel_count { break; }
     }
 }

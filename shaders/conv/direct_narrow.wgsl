@@ -60,16 +60,10 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #for kh in 0..3
 #for k in 0..4
         let w${o}_${kh}_${k} = subgroupBroadcast(u${kh}_${(k * COLUMNS4 + o) / LANES}, ${(k * COLUMNS4 + o) % LANES}u);
-#end
-#end
 #for m in 0..LINES
-        c${m}_${o} = c${m}_${o}
-#for kh in 0..3
-#for k in 0..4
-            + x${m + kh}.${k:xyzw} * w${o}_${kh}_${k}
+        c${m}_${o} += x${m + kh}.${k:xyzw} * w${o}_${kh}_${k};
 #end
 #end
-        ;
 #end
 #end
         kw += 1u;

@@ -15,6 +15,8 @@ fn sum_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     var sum = load_part(i);
     for (var p = 1u; p < params.parts; p++) {
         sum += load_part(p * params.count + i);
+        // Spares a turn without lanes (docs/kernels.md).
+        if p + 1u >= params.parts { break; }
     }
     store_y(i, sum);
 }

@@ -10,7 +10,7 @@ struct Params { blocks: u32, depth: u32, columns4: u32, panels: u32, rows: u32 }
 var<immediate> params: Params;
 @group(0) @binding(0) var a_blocks: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var b_panels: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var<storage, read_write> m: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read_write> m: array<vec4<u64>>;
 
 #if TRANSPOSED
 // U [36][panels of o][i][8 texels of o]: four channels i lie eight texels apart, o beyond eight texels in other panels.
@@ -36,8 +36,8 @@ fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation
 #import common/product32
     let column4 = group.y * ${LANES}u + lane;
     if column4 >= params.columns4 { return; }
-    let to = (block * params.columns4 + column4) * 32u;
-#for r in 0..32
-    m[to + ${r}u] = pack64(c${r});
+    let to = (block * params.columns4 + column4) * 16u;
+#for r in 0..16
+    m[to + ${r}u] = vec4<u64>(pack64(c${2 * r}), pack64(c${2 * r + 1}));
 #end
 }
