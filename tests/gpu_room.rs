@@ -296,6 +296,71 @@ fn replays_give_equal_bits() {
     gpu().wait_all().expect("done");
 }
 
+/// y = x + tanh(w) + 2w through a chain of transients, tanh(w) and 2w made in the middle of it.
+fn with_derived(w: &Buffer, x: &Buffer, y: &Buffer, frozen: bool, shared_memory: bool) -> Recording {
+    let mut recording = Recording::new(&Facts { shared_memory, ..gpu().facts().clone() });
+    if frozen {
+        recording.freeze(w);
+    }
+    let [w, x, y] = [w, x, y].map(|buffer| row(recording.persistent(buffer), LENGTH));
+    let mut last = x;
+    let mut made = Vec::new();
+    for i in 0..6 {
+        // Whoever gives the memory of what was made to a link of the chain shows in the second submit.
+        let next = Tensor::transient(&mut recording, &format!("link {i}"), x.shape);
+        elementwise::scale(&mut recording, last, if i % 2 == 0 { 2.0 } else { 0.5 }, next);
+        last = next;
+        if i == 1 || i == 3 {
+            let of_w = recording.once_for(w.slice, |recording| {
+                let half = Tensor::transient(recording, "w / 2", w.shape);
+                let of_w = Tensor::transient(recording, "of w", w.shape);
+                elementwise::scale(recording, w, 0.5, half);
+                match i {
+                    1 => elementwise::unary(recording, elementwise::Unary::Tanh, w, of_w),
+                    _ => elementwise::scale(recording, half, 4.0, of_w),
+                }
+                of_w
+            });
+            made.push(of_w);
+        }
+    }
+    for (i, of_w) in made.into_iter().enumerate() {
+        let next = if i == 1 { y } else { Tensor::transient(&mut recording, "sum", x.shape) };
+        elementwise::add(&mut recording, last, of_w, next);
+        last = next;
+    }
+    recording
+}
+
+#[test]
+fn what_is_made_of_frozen_buffers_is_made_once() {
+    let values = |phase: f32| (0..LENGTH).map(|i| (i as f32 * 0.37 + phase).sin()).collect::<Vec<_>>();
+    let expected =
+        |w: &[f32], x: &[f32]| -> Vec<f32> { w.iter().zip(x).map(|(w, x)| x + w.tanh() + 2.0 * w).collect() };
+    let close = |y: &[f32], expected: &[f32]| y.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+    for (frozen, shared_memory) in [(true, false), (true, gpu().facts().shared_memory), (false, false)] {
+        let (w, x) = (upload("w", &values(0.0)), upload("x", &values(1.0)));
+        let y = upload("y", &[f32::NAN; LENGTH]);
+        let program = build(&with_derived(&w, &x, &y, frozen, shared_memory));
+        // Four launches are the first submit's alone.
+        assert_eq!(program.launches(), if frozen { 8 } else { 12 });
+        for submit in 0..3 {
+            let new_x = values(submit as f32);
+            gpu().write(&x, 0, &new_x).expect("fits");
+            program.run(gpu()).expect("runs");
+            assert!(
+                close(&read(&y, LENGTH), &expected(&values(0.0), &new_x)),
+                "submit {submit}, frozen {frozen}"
+            );
+        }
+        // What nobody may do shows that it is so: only a program that was promised nothing sees another w.
+        gpu().write(&w, 0, &values(2.0)).expect("fits");
+        program.run(gpu()).expect("runs");
+        let seen = if frozen { values(0.0) } else { values(2.0) };
+        assert!(close(&read(&y, LENGTH), &expected(&seen, &values(2.0))), "frozen {frozen}");
+    }
+}
+
 #[test]
 fn copies_and_clears_are_done_in_order() {
     let x: Vec<f32> = (0..LENGTH).map(|i| i as f32 + 1.0).collect();

@@ -58,43 +58,65 @@ pub(super) enum TextureSlot {
 /// First and last op that touch a resource.
 type Lifetime = Option<(usize, usize)>;
 
-fn touch(lifetime: &mut Lifetime, op: usize) {
-    *lifetime = Some(lifetime.map_or((op, op), |(first, _)| (first, op)));
+/// The lifetimes of all buffers, or of all textures.
+struct Lifetimes {
+    of: Vec<Lifetime>,
+    /// Whether ops of the first submit alone touch a resource, and whether others do.
+    touched: Vec<[bool; 2]>,
+}
+
+impl Lifetimes {
+    fn new(count: usize) -> Lifetimes {
+        Lifetimes { of: vec![None; count], touched: vec![[false; 2]; count] }
+    }
+
+    fn touch(&mut self, resource: usize, op: usize, once: bool) {
+        self.of[resource] = Some(self.of[resource].map_or((op, op), |(first, _)| (first, op)));
+        self.touched[resource][usize::from(once)] = true;
+    }
+
+    /// What the first submit leaves to the others lives from the first of `ops` ops to the last.
+    fn done(self, ops: usize) -> Vec<Lifetime> {
+        let kept = |(life, touched)| if touched == [true; 2] { Some((0, ops)) } else { life };
+        self.of.into_iter().zip(self.touched).map(kept).collect()
+    }
 }
 
 /// Decides slots for every transient of `recording` and checks every size against the adapter's limits.
 pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
-    let mut buffers: Vec<Lifetime> = vec![None; recording.buffers.len()];
-    let mut textures: Vec<Lifetime> = vec![None; recording.textures.len()];
+    let mut buffers = Lifetimes::new(recording.buffers.len());
+    let mut textures = Lifetimes::new(recording.textures.len());
     let sources = shared_sources(recording);
     for (i, op) in recording.ops.iter().enumerate() {
+        let once = recording.is_once(i);
         match op {
             Op::Dispatch(d) => {
                 for binding in &d.bindings {
                     match binding {
                         Binding::Read(s) | Binding::Operand(s) | Binding::Write(s) => {
-                            touch(&mut buffers[s.buffer.0 as usize], i)
+                            buffers.touch(s.buffer.0 as usize, i, once)
                         }
                         Binding::Texture(t) => match sources[t.0 as usize] {
-                            Some(buffer) => touch(&mut buffers[buffer], i),
-                            None => touch(&mut textures[t.0 as usize], i),
+                            Some(buffer) => buffers.touch(buffer, i, once),
+                            None => textures.touch(t.0 as usize, i, once),
                         },
                     }
                 }
             }
             Op::CopyToTexture { from, to } => {
-                touch(&mut buffers[from.buffer.0 as usize], i);
+                buffers.touch(from.buffer.0 as usize, i, once);
                 if sources[to.0 as usize].is_none() {
-                    touch(&mut textures[to.0 as usize], i);
+                    textures.touch(to.0 as usize, i, once);
                 }
             }
             Op::Copy { from, to } => {
-                touch(&mut buffers[from.buffer.0 as usize], i);
-                touch(&mut buffers[to.buffer.0 as usize], i);
+                buffers.touch(from.buffer.0 as usize, i, once);
+                buffers.touch(to.buffer.0 as usize, i, once);
             }
-            Op::Clear(s) => touch(&mut buffers[s.buffer.0 as usize], i),
+            Op::Clear(s) => buffers.touch(s.buffer.0 as usize, i, once),
         }
     }
+    let (buffers, textures) = (buffers.done(recording.ops.len()), textures.done(recording.ops.len()));
     check_limits(recording)?;
     let transient: Vec<(usize, u64, (usize, usize))> = recording
         .buffers

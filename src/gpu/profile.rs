@@ -42,6 +42,7 @@ impl Program {
                 gpu.description().name
             )));
         }
+        self.prepare(gpu);
         let count = self.dispatches.len() as u32 * 2;
         let sets: Vec<wgpu::QuerySet> = (0..count.div_ceil(QUERIES))
             .map(|i| {

@@ -7,7 +7,7 @@ use super::plan::{self, MemoryPlan, TextureSlot};
 use super::recording::{Binding, Dispatch, Op, Recording, Slice, TEXTURE_WIDTH};
 use super::shared_memory::{self, SharedMemory};
 use crate::{Error, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) struct Resolved {
     pub pipeline: Arc<Pipeline>,
@@ -17,7 +17,7 @@ pub(super) struct Resolved {
 }
 
 pub(super) enum Step {
-    /// Index into the recording's dispatches, for profiles.
+    /// Index into the program's dispatches, for profiles.
     Dispatch(usize, Resolved),
     CopyToTexture {
         buffer: wgpu::Buffer,
@@ -45,6 +45,8 @@ pub struct Submission(pub(super) wgpu::SubmissionIndex);
 
 /// GPU work that can be submitted any number of times.
 pub struct Program {
+    /// What the first submit does before all others ([`Recording::once_for`]), until it is done.
+    once: Mutex<Vec<Step>>,
     pub(super) steps: Vec<Step>,
     pub(super) dispatches: Vec<Dispatch>,
     plan: MemoryPlan,
@@ -93,18 +95,23 @@ impl Program {
             .ok_or_else(|| Error::gpu(format!("{}: has no memory", recording.textures[id].label)))
         };
         let mut pipelines = pipelines.into_iter();
-        let mut steps = Vec::with_capacity(recording.ops.len());
-        let mut count = 0;
-        for op in &recording.ops {
-            steps.push(match op {
+        let (mut once, mut steps) = (Vec::new(), Vec::with_capacity(recording.ops.len()));
+        let mut dispatches = Vec::new();
+        for (i, op) in recording.ops.iter().enumerate() {
+            let again = !recording.is_once(i);
+            let step = match op {
                 Op::Dispatch(d) => {
                     let pipeline = pipelines
                         .next()
                         .ok_or_else(|| Error::gpu(format!("kernel {}: its pipeline is missing", d.shader)))?;
                     let bind_group = bind_group(gpu, d, &pipeline, &buffer_of, &texture_of)?;
-                    count += 1;
                     let immediates = bytemuck::cast_slice(&d.immediates).to_vec();
-                    Step::Dispatch(count - 1, Resolved { pipeline, bind_group, immediates, grid: d.grid })
+                    let resolved = Resolved { pipeline, bind_group, immediates, grid: d.grid };
+                    let index = dispatches.len();
+                    if again {
+                        dispatches.push(d.clone());
+                    }
+                    Step::Dispatch(index, resolved)
                 }
                 Op::CopyToTexture { to, .. } if assignment.shares(*to) => continue,
                 Op::CopyToTexture { from, to } => Step::CopyToTexture {
@@ -121,48 +128,46 @@ impl Program {
                     bytes: from.bytes,
                 },
                 Op::Clear(s) => Step::Clear { buffer: buffer_of(s)?, offset: s.offset, bytes: s.bytes },
-            });
+            };
+            if again { steps.push(step) } else { once.push(step) }
         }
         gpu.check()?;
-        Ok(Program { steps, dispatches: recording.dispatches().cloned().collect(), plan: assignment.plan })
+        Ok(Program { once: Mutex::new(once), steps, dispatches, plan: assignment.plan })
     }
 
     pub fn memory(&self) -> &MemoryPlan {
         &self.plan
     }
 
-    /// Kernel launches of one submit, in order.
+    /// Kernel launches of a submit that is not the first, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         &self.dispatches
     }
 
-    /// Floating-point operations of one submit.
+    /// Floating-point operations of such a submit.
     pub fn flops(&self) -> u64 {
         self.dispatches.iter().map(|d| d.flops).sum()
     }
 
-    /// Kernel launches of one submit.
+    /// Kernel launches of such a submit.
     pub fn launches(&self) -> usize {
         self.dispatches.len()
     }
 
     /// Encodes and submits the whole list once; returns at once.
     pub fn submit(&self, gpu: &Gpu) -> Submission {
-        let mut encoder =
-            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("program") });
-        let mut steps = self.steps.iter().peekable();
-        while let Some(step) = steps.peek() {
-            if let Step::Dispatch(..) = step {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                while let Some(Step::Dispatch(_, resolved)) = steps.peek() {
-                    resolved.encode(&mut pass);
-                    steps.next();
-                }
-            } else if let Some(step) = steps.next() {
-                step.encode_copy(&mut encoder);
-            }
+        self.prepare(gpu);
+        Submission(gpu.queue.submit([encode(gpu, &self.steps)]))
+    }
+
+    /// Does what only the first submit has to.
+    pub(super) fn prepare(&self, gpu: &Gpu) {
+        // Whoever finds the list empty comes behind its submit.
+        let mut once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+        if !once.is_empty() {
+            gpu.queue.submit([encode(gpu, &once)]);
+            once.clear();
         }
-        Submission(gpu.queue.submit([encoder.finish()]))
     }
 
     /// Submits and waits until the device is done.
@@ -170,6 +175,25 @@ impl Program {
         let submission = self.submit(gpu);
         gpu.wait(&submission)
     }
+}
+
+/// The commands of `steps`, neighbouring dispatches in one pass.
+fn encode(gpu: &Gpu, steps: &[Step]) -> wgpu::CommandBuffer {
+    let mut encoder =
+        gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("program") });
+    let mut steps = steps.iter().peekable();
+    while let Some(step) = steps.peek() {
+        if let Step::Dispatch(..) = step {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            while let Some(Step::Dispatch(_, resolved)) = steps.peek() {
+                resolved.encode(&mut pass);
+                steps.next();
+            }
+        } else if let Some(step) = steps.next() {
+            step.encode_copy(&mut encoder);
+        }
+    }
+    encoder.finish()
 }
 
 impl Resolved {

@@ -5,6 +5,7 @@ use super::adapter::KernelClass;
 use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
 use super::tune::TileRates;
+use std::ops::Range;
 
 /// How the tiled kernels of the GPU classes multiply (matrix products and dense convolutions, in every direction).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -149,6 +150,9 @@ pub struct Recording {
     pub(super) textures: Vec<TextureDecl>,
     pub(super) ops: Vec<Op>,
     derived: Vec<Derived>,
+    frozen: Vec<BufferId>,
+    /// Ops that only a program's first submit does.
+    pub(super) once: Vec<Range<usize>>,
 }
 
 impl Recording {
@@ -159,6 +163,8 @@ impl Recording {
             textures: Vec::new(),
             ops: Vec::new(),
             derived: Vec::new(),
+            frozen: Vec::new(),
+            once: Vec::new(),
         }
     }
 
@@ -253,6 +259,28 @@ impl Recording {
             Op::CopyToTexture { .. } => false,
         });
         (!changed).then_some(kept.texture)
+    }
+
+    /// Promises that nothing will change what `buffer` holds as long as programs of this recording live: see [`once_for`](Self::once_for).
+    pub fn freeze(&mut self, buffer: &Buffer) {
+        let buffer = self.persistent(buffer).buffer;
+        self.frozen.push(buffer);
+    }
+
+    /// What `record` records, which reads nothing but `from` and its own results: done by the first submit of a program alone where `from`
+    /// is frozen, and by every one elsewhere.
+    pub fn once_for<T>(&mut self, from: Slice, record: impl FnOnce(&mut Recording) -> T) -> T {
+        let first = self.ops.len();
+        let result = record(self);
+        if self.frozen.contains(&from.buffer) {
+            self.once.push(first..self.ops.len());
+        }
+        result
+    }
+
+    /// Whether only a program's first submit does this op.
+    pub(super) fn is_once(&self, op: usize) -> bool {
+        self.once.iter().any(|range| range.contains(&op))
     }
 
     /// Copies `from.bytes` bytes.

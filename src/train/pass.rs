@@ -129,6 +129,7 @@ fn record(
     let features = allocator.buffer("features", Shape::matrix(rows, encoder.feature_dim()).bytes())?;
 
     let mut recording = Recording::new(allocator.facts());
+    recording.freeze(&encoder.weights.trained);
     let input = Shape::new(rows, 3, size, size);
     let view = Tensor::transient(&mut recording, "views", input);
     let batch = Batch {

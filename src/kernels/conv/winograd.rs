@@ -216,11 +216,17 @@ fn transform_input(
 }
 
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
-/// in between.
+/// in between, and once for all submits where they are frozen.
 fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
     if let Some(texture) = recording.derived(TRANSFORMED, w.slice) {
         return texture;
     }
+    let texture = recording.once_for(w.slice, |recording| transform(recording, w));
+    recording.keep_derived(TRANSFORMED, w.slice, texture);
+    texture
+}
+
+fn transform(recording: &mut Recording, w: Weights) -> TextureId {
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
@@ -235,7 +241,5 @@ fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
         flops: 0,
         bytes: w.shape.bytes() + texels as u64 * 16,
     });
-    let texture = recording.as_texture(TRANSFORMED, transformed);
-    recording.keep_derived(TRANSFORMED, w.slice, texture);
-    texture
+    recording.as_texture(TRANSFORMED, transformed)
 }
