@@ -362,6 +362,34 @@ fn what_is_made_of_frozen_buffers_is_made_once() {
 }
 
 #[test]
+fn what_would_spoil_the_first_submit_is_refused() {
+    let [w, x] = ["w", "x"].map(|label| upload(label, &[1.0; LENGTH]));
+    let frozen = || {
+        let mut recording = Recording::new(gpu().facts());
+        recording.freeze(&w);
+        let [w, x] = [&w, &x].map(|buffer| row(recording.persistent(buffer), LENGTH));
+        (recording, w, x)
+    };
+    let made = |recording: &mut Recording, of: Tensor| {
+        let to = Tensor::transient(recording, "made", of.shape);
+        elementwise::scale(recording, of, 2.0, to);
+        to
+    };
+    let (mut recording, w_row, x_row) = frozen();
+    recording.once_for(w_row.slice, |recording| made(recording, x_row));
+    assert_says(&refused(&recording), &["x: is read by what only the first submit does", "neither frozen"]);
+
+    let (mut recording, w_row, x_row) = frozen();
+    elementwise::scale(&mut recording, x_row, 2.0, w_row);
+    assert_says(&refused(&recording), &["w: is written, but is frozen"]);
+
+    let (mut recording, w_row, x_row) = frozen();
+    let of_w = recording.once_for(w_row.slice, |recording| made(recording, w_row));
+    elementwise::scale(&mut recording, x_row, 2.0, of_w);
+    assert_says(&refused(&recording), &["made: is written", "left by the first submit"]);
+}
+
+#[test]
 fn copies_and_clears_are_done_in_order() {
     let x: Vec<f32> = (0..LENGTH).map(|i| i as f32 + 1.0).collect();
     let (source, target) = (upload("x", &x), upload("y", &[f32::NAN; LENGTH]));

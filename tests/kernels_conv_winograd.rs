@@ -5,7 +5,7 @@ use common::dense::{
     Direction, EVERY_DIRECTION, Kind, Operands, Results, assert_within, devices, random_convs,
 };
 use common::gpu::{Case, Draw};
-use contraleak::gpu::{Facts, Gpu, Recording, Slice};
+use contraleak::gpu::{Facts, Gpu, Program, Recording, Slice};
 use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grads};
 use contraleak::kernels::{Shape, Tensor, elementwise};
 use contraleak::reference::{conv as direct, winograd};
@@ -238,6 +238,57 @@ fn weights_are_transformed_again_only_if_they_changed() {
         }),
         2
     );
+}
+
+/// Frozen weights are transformed (or copied into a texture) by the first submit, and every submit has the bits of weights that are not frozen.
+#[test]
+fn frozen_weights_change_no_bits() {
+    let gpu = devices()[0];
+    // Winograd's, and direct ones: two in a row share the memory of what lies between.
+    for (channels, stride) in [(32, 1), (24, 2), (8, 1)] {
+        let conv = Conv2d::new(Shape::new(3, channels, 9, 8), channels, 3, stride, 1).expect("fits");
+        let second = Conv2d::new(conv.output, channels, 3, stride, 1).expect("fits");
+        let values = |seed: u64, bytes: u64| -> Vec<f32> {
+            let mut draw = Draw(seed);
+            (0..bytes / 4).map(|_| draw.unit() as f32 - 0.5).collect()
+        };
+        let upload = |label, seed, bytes| gpu.buffer_with(label, &values(seed, bytes)).expect("fits");
+        let arena = upload("arena", 1, conv.weight().bytes());
+        let x = upload("x", 2, conv.input.bytes());
+        let y = upload("y", 3, second.output.bytes());
+        let results = |frozen: bool, shared_memory: bool| -> Vec<Vec<u32>> {
+            let mut recording = Recording::new(&Facts { shared_memory, ..facts(gpu) });
+            if frozen {
+                recording.freeze(&arena);
+            }
+            let w = Weights::new(conv.weight(), recording.persistent(&arena));
+            let between = Tensor::transient(&mut recording, "between", conv.output);
+            let from = Tensor::new(conv.input, recording.persistent(&x));
+            let to = Tensor::new(second.output, recording.persistent(&y));
+            conv2d(&mut recording, &conv, from, w, between);
+            conv2d(&mut recording, &second, between, w, to);
+            let program = Program::build(gpu, &recording).expect("builds");
+            let transforms = program.dispatches().iter().filter(|d| d.shader == "winograd/weights").count();
+            assert_eq!(transforms, usize::from(!frozen && (channels, stride) == (32, 1)));
+            let submit = |seed| {
+                gpu.write(&x, 0, &values(seed, conv.input.bytes())).expect("fits");
+                program.run(gpu).expect("runs");
+                let y: Vec<f32> = gpu.read(&y, 0, second.output.bytes() as usize / 4).expect("fits");
+                y.into_iter().map(f32::to_bits).collect()
+            };
+            (4..7).map(submit).collect()
+        };
+        let shared = gpu.facts().shared_memory;
+        let expected = results(false, shared);
+        assert_ne!(expected[0], expected[1]);
+        for (frozen, shared) in [(true, shared), (true, false), (false, false)] {
+            assert_eq!(
+                results(frozen, shared),
+                expected,
+                "{conv:?}, frozen {frozen}, shared memory {shared}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -8,8 +8,9 @@
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
 //                       first_b + b_texel(k) + q·B_STEP; or with TRANSPOSED, which costs nothing, values 4k..4k+3 of
 //                       this lane's column q
-// Each turn of the loop does ROUND texels of A, which divide first_k and end_k; first_a and first_b + b_texel(0) are multiples of
-// 32·ROUND (but for the lane), so that what a turn loads lies in one line of its texture and finds its place together.
+// Each turn of the loop does ROUND texels of A, which divide first_k and end_k; what a turn loads lies in one
+// line of its texture and finds its place together: of A the 32·ROUND texels from first_a + 32 k on, of B those from first_b + b_texel(k) to
+// (4·ROUND − 1)·B_STEP further stay in an aligned run of 32·ROUND. TRANSPOSED needs ROUND = 1.
 // One row's value reaches all lanes by a broadcast from a constant lane. Accumulators have names, because
 // arrays indexed by a variable live in memory; at least four values of k in each turn, because every accumulator is
 // loaded, masked and stored once a turn.

@@ -22,6 +22,9 @@ fn bias_activation(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
             store_y(start + p, activate(load_x(start + p) + b));
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
 }

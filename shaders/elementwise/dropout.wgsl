@@ -40,6 +40,9 @@ fn dropout(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
                 factor(key, sample, element + 3u * planes.pixels),
             );
             store_y(start + p, load_x(start + p) * factors);
+            // Spares a turn without lanes (docs/kernels.md).
+            if p + planes.lanes >= share.stop { break; }
         }
+        if n + 1u >= share.end { break; }
     }
 }

@@ -1,6 +1,6 @@
 // M = V U, or with TRANSPOSED dV = dM Uᵀ: the 36 matrix products of a Winograd convolution: for each position, tiles x input channels times input x
 // output channels.
-// binding 0: V (winograd/input), 1: U (winograd/weights), 2: M [36][blocks][o4][32 tiles]. TRANSPOSED: dM
+// binding 0: V (winograd/input), 1: U (winograd/weights), 2: M [36][blocks][o4][32 tiles], stored two tiles at a time, which is half of the stores. TRANSPOSED: dM
 // (winograd/grad_output), U, dV, input and output exchange their parts, and a texel of U holds four k.
 // Grid: blocks of 32 tiles x 4·LANES output channels x 36, one subgroup of LANES lanes each. Roofline: arithmetic.
 #import common/texel

@@ -3,7 +3,7 @@
 //! Two resources that are alive at the same op never share a slot, because wgpu refuses one buffer
 //! bound for reading and writing in one dispatch, even on disjoint ranges.
 
-use super::recording::{Binding, Op, Recording, Slice, TEXTURE_WIDTH, TextureId};
+use super::recording::{Binding, BufferId, Op, Recording, Slice, TEXTURE_WIDTH, TextureId};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -58,34 +58,34 @@ pub(super) enum TextureSlot {
 /// First and last op that touch a resource.
 type Lifetime = Option<(usize, usize)>;
 
-/// The lifetimes of all buffers, or of all textures.
-struct Lifetimes {
-    of: Vec<Lifetime>,
-    /// Whether ops of the first submit alone touch a resource, and whether others do.
-    touched: Vec<[bool; 2]>,
+/// Who uses a resource, and when.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    life: Lifetime,
+    /// Whether ops of the first submit alone do.
+    once: bool,
+    /// Whether ops of every submit do.
+    every_time: bool,
 }
 
-impl Lifetimes {
-    fn new(count: usize) -> Lifetimes {
-        Lifetimes { of: vec![None; count], touched: vec![[false; 2]; count] }
+impl Use {
+    fn by(&mut self, op: usize, once: bool) {
+        self.life = Some(self.life.map_or((op, op), |(first, _)| (first, op)));
+        self.once |= once;
+        self.every_time |= !once;
     }
 
-    fn touch(&mut self, resource: usize, op: usize, once: bool) {
-        self.of[resource] = Some(self.of[resource].map_or((op, op), |(first, _)| (first, op)));
-        self.touched[resource][usize::from(once)] = true;
-    }
-
-    /// What the first submit leaves to the others lives from the first of `ops` ops to the last.
-    fn done(self, ops: usize) -> Vec<Lifetime> {
-        let kept = |(life, touched)| if touched == [true; 2] { Some((0, ops)) } else { life };
-        self.of.into_iter().zip(self.touched).map(kept).collect()
+    /// What the first submit leaves to the others lives through all `ops`.
+    fn lifetime(self, ops: usize) -> Lifetime {
+        if self.once && self.every_time { Some((0, ops)) } else { self.life }
     }
 }
 
 /// Decides slots for every transient of `recording` and checks every size against the adapter's limits.
 pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
-    let mut buffers = Lifetimes::new(recording.buffers.len());
-    let mut textures = Lifetimes::new(recording.textures.len());
+    check_once(recording)?;
+    let mut buffers = vec![Use::default(); recording.buffers.len()];
+    let mut textures = vec![Use::default(); recording.textures.len()];
     let sources = shared_sources(recording);
     for (i, op) in recording.ops.iter().enumerate() {
         let once = recording.is_once(i);
@@ -94,29 +94,32 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
                 for binding in &d.bindings {
                     match binding {
                         Binding::Read(s) | Binding::Operand(s) | Binding::Write(s) => {
-                            buffers.touch(s.buffer.0 as usize, i, once)
+                            buffers[s.buffer.0 as usize].by(i, once)
                         }
                         Binding::Texture(t) => match sources[t.0 as usize] {
-                            Some(buffer) => buffers.touch(buffer, i, once),
-                            None => textures.touch(t.0 as usize, i, once),
+                            Some(buffer) => buffers[buffer].by(i, once),
+                            None => textures[t.0 as usize].by(i, once),
                         },
                     }
                 }
             }
             Op::CopyToTexture { from, to } => {
-                buffers.touch(from.buffer.0 as usize, i, once);
+                buffers[from.buffer.0 as usize].by(i, once);
                 if sources[to.0 as usize].is_none() {
-                    textures.touch(to.0 as usize, i, once);
+                    textures[to.0 as usize].by(i, once);
                 }
             }
             Op::Copy { from, to } => {
-                buffers.touch(from.buffer.0 as usize, i, once);
-                buffers.touch(to.buffer.0 as usize, i, once);
+                buffers[from.buffer.0 as usize].by(i, once);
+                buffers[to.buffer.0 as usize].by(i, once);
             }
-            Op::Clear(s) => buffers.touch(s.buffer.0 as usize, i, once),
+            Op::Clear(s) => buffers[s.buffer.0 as usize].by(i, once),
         }
     }
-    let (buffers, textures) = (buffers.done(recording.ops.len()), textures.done(recording.ops.len()));
+    let lifetimes = |uses: Vec<Use>| -> Vec<Lifetime> {
+        uses.into_iter().map(|of| of.lifetime(recording.ops.len())).collect()
+    };
+    let (buffers, textures) = (lifetimes(buffers), lifetimes(textures));
     check_limits(recording)?;
     let transient: Vec<(usize, u64, (usize, usize))> = recording
         .buffers
@@ -158,6 +161,46 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
     // Rows fit u32: check_limits compared them with the adapter's u32 limit.
     let texture_rows = texture_rows.into_iter().map(|r| r as u32).collect();
     Ok(Assignment { buffer_slot, slot_bytes, texture_slot, texture_rows, plan })
+}
+
+/// Refuses what would make the results of the first submit wrong: see [`Recording::once_for`].
+fn check_once(recording: &Recording) -> Result<()> {
+    let (mut buffers, mut textures) = (BTreeSet::new(), BTreeSet::new());
+    let ops = || recording.ops.iter().enumerate().map(|(i, op)| (recording.is_once(i), op));
+    let buffer = |id: BufferId, problem: &str| -> Result<()> {
+        Err(Error::gpu(format!("{}: {problem}", recording.buffers[id.0 as usize].label)))
+    };
+    let texture = |id: TextureId, problem: &str| -> Result<()> {
+        Err(Error::gpu(format!("{}: {problem}", recording.textures[id.0 as usize].label)))
+    };
+    for (_, op) in ops().filter(|(once, _)| *once) {
+        let problem = "is read by what only the first submit does, but is neither frozen nor made there";
+        let unknown = |id: &BufferId| !recording.frozen.contains(id) && !buffers.contains(&id.0);
+        if let Some(id) = op.reads().iter().map(|slice| slice.buffer).find(unknown) {
+            return buffer(id, problem);
+        }
+        if let Some(id) = op.textures().into_iter().find(|id| !textures.contains(&id.0)) {
+            return texture(id, problem);
+        }
+        buffers.extend(op.writes().iter().map(|slice| slice.buffer.0));
+        if let Op::CopyToTexture { to, .. } = op {
+            textures.insert(to.0);
+        }
+    }
+    for (once, op) in ops() {
+        let problem = "is written, but is frozen or left by the first submit";
+        let kept = |id: &BufferId| recording.frozen.contains(id) || (!once && buffers.contains(&id.0));
+        if let Some(id) = op.writes().iter().map(|slice| slice.buffer).find(kept) {
+            return buffer(id, problem);
+        }
+        match op {
+            Op::CopyToTexture { to, .. } if !once && textures.contains(&to.0) => {
+                return texture(*to, problem);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// For each texture the buffer whose memory it can share, where the adapter has such memory: a transient one that

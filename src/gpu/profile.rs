@@ -62,12 +62,12 @@ impl Program {
         let target = gpu.buffer("profile", u64::from(count) * 8)?;
         let mut encoder =
             gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("profile") });
+        let mut query = 0;
         for step in &self.steps {
-            let Step::Dispatch(index, resolved) = step else {
+            let Step::Dispatch(resolved) = step else {
                 step.encode_copy(&mut encoder);
                 continue;
             };
-            let query = *index as u32 * 2;
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: None,
                 timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
@@ -77,6 +77,7 @@ impl Program {
                 }),
             });
             resolved.encode(&mut pass);
+            query += 2;
         }
         for (i, set) in sets.iter().enumerate() {
             let first = i as u32 * QUERIES;

@@ -17,26 +17,10 @@ pub(super) struct Resolved {
 }
 
 pub(super) enum Step {
-    /// Index into the program's dispatches, for profiles.
-    Dispatch(usize, Resolved),
-    CopyToTexture {
-        buffer: wgpu::Buffer,
-        offset: u64,
-        texture: wgpu::Texture,
-        texels: u64,
-    },
-    Copy {
-        from: wgpu::Buffer,
-        from_offset: u64,
-        to: wgpu::Buffer,
-        to_offset: u64,
-        bytes: u64,
-    },
-    Clear {
-        buffer: wgpu::Buffer,
-        offset: u64,
-        bytes: u64,
-    },
+    Dispatch(Resolved),
+    CopyToTexture { buffer: wgpu::Buffer, offset: u64, texture: wgpu::Texture, texels: u64 },
+    Copy { from: wgpu::Buffer, from_offset: u64, to: wgpu::Buffer, to_offset: u64, bytes: u64 },
+    Clear { buffer: wgpu::Buffer, offset: u64, bytes: u64 },
 }
 
 /// Proof of a submit, to wait for.
@@ -96,9 +80,7 @@ impl Program {
         };
         let mut pipelines = pipelines.into_iter();
         let (mut once, mut steps) = (Vec::new(), Vec::with_capacity(recording.ops.len()));
-        let mut dispatches = Vec::new();
         for (i, op) in recording.ops.iter().enumerate() {
-            let again = !recording.is_once(i);
             let step = match op {
                 Op::Dispatch(d) => {
                     let pipeline = pipelines
@@ -106,12 +88,7 @@ impl Program {
                         .ok_or_else(|| Error::gpu(format!("kernel {}: its pipeline is missing", d.shader)))?;
                     let bind_group = bind_group(gpu, d, &pipeline, &buffer_of, &texture_of)?;
                     let immediates = bytemuck::cast_slice(&d.immediates).to_vec();
-                    let resolved = Resolved { pipeline, bind_group, immediates, grid: d.grid };
-                    let index = dispatches.len();
-                    if again {
-                        dispatches.push(d.clone());
-                    }
-                    Step::Dispatch(index, resolved)
+                    Step::Dispatch(Resolved { pipeline, bind_group, immediates, grid: d.grid })
                 }
                 Op::CopyToTexture { to, .. } if assignment.shares(*to) => continue,
                 Op::CopyToTexture { from, to } => Step::CopyToTexture {
@@ -129,9 +106,16 @@ impl Program {
                 },
                 Op::Clear(s) => Step::Clear { buffer: buffer_of(s)?, offset: s.offset, bytes: s.bytes },
             };
-            if again { steps.push(step) } else { once.push(step) }
+            if recording.is_once(i) { once.push(step) } else { steps.push(step) }
         }
         gpu.check()?;
+        let every_time = recording.ops.iter().enumerate().filter(|(i, _)| !recording.is_once(*i));
+        let dispatches = every_time
+            .filter_map(|(_, op)| match op {
+                Op::Dispatch(d) => Some(d.clone()),
+                _ => None,
+            })
+            .collect();
         Ok(Program { once: Mutex::new(once), steps, dispatches, plan: assignment.plan })
     }
 
@@ -185,7 +169,7 @@ fn encode(gpu: &Gpu, steps: &[Step]) -> wgpu::CommandBuffer {
     while let Some(step) = steps.peek() {
         if let Step::Dispatch(..) = step {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            while let Some(Step::Dispatch(_, resolved)) = steps.peek() {
+            while let Some(Step::Dispatch(resolved)) = steps.peek() {
                 resolved.encode(&mut pass);
                 steps.next();
             }

@@ -86,8 +86,8 @@ pub struct Slice {
 pub enum Binding {
     /// `var<storage, read>`
     Read(Slice),
-    /// `#operand`: an array to read in the adapter's cheapest way, which [`Recording::dispatch`] decides; the results beside it
-    /// are `#result` or `#update`.
+    /// `#operand`: an array to read in the adapter's cheapest way, which [`Recording::dispatch`] decides; results beside it
+    /// that are texels too are `#result` or `#update`.
     Operand(Slice),
     /// `var<storage, read_write>`
     Write(Slice),
@@ -120,6 +120,48 @@ pub(super) enum Op {
     Clear(Slice),
 }
 
+impl Op {
+    /// The parts of buffers that it reads.
+    pub fn reads(&self) -> Vec<Slice> {
+        match self {
+            Op::Dispatch(d) => {
+                let read = |binding: &Binding| match binding {
+                    Binding::Read(slice) | Binding::Operand(slice) => Some(*slice),
+                    Binding::Write(_) | Binding::Texture(_) => None,
+                };
+                d.bindings.iter().filter_map(read).collect()
+            }
+            Op::CopyToTexture { from, .. } | Op::Copy { from, .. } => vec![*from],
+            Op::Clear(_) => Vec::new(),
+        }
+    }
+
+    /// The textures that it reads.
+    pub fn textures(&self) -> Vec<TextureId> {
+        let Op::Dispatch(d) = self else { return Vec::new() };
+        let texture = |binding: &Binding| match binding {
+            Binding::Texture(texture) => Some(*texture),
+            _ => None,
+        };
+        d.bindings.iter().filter_map(texture).collect()
+    }
+
+    /// The parts of buffers that it writes.
+    pub fn writes(&self) -> Vec<Slice> {
+        match self {
+            Op::Dispatch(d) => {
+                let written = |binding: &Binding| match binding {
+                    Binding::Write(slice) => Some(*slice),
+                    _ => None,
+                };
+                d.bindings.iter().filter_map(written).collect()
+            }
+            Op::Copy { to, .. } | Op::Clear(to) => vec![*to],
+            Op::CopyToTexture { .. } => Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct BufferDecl {
     pub label: String,
@@ -150,9 +192,9 @@ pub struct Recording {
     pub(super) textures: Vec<TextureDecl>,
     pub(super) ops: Vec<Op>,
     derived: Vec<Derived>,
-    frozen: Vec<BufferId>,
+    pub(super) frozen: Vec<BufferId>,
     /// Ops that only a program's first submit does.
-    pub(super) once: Vec<Range<usize>>,
+    once: Vec<Range<usize>>,
 }
 
 impl Recording {
@@ -172,7 +214,7 @@ impl Recording {
         &self.facts
     }
 
-    /// A buffer that lives from its first to its last use in this recording and holds nothing before.
+    /// A buffer that lives from its first to its last use in this recording and holds nothing before (but see [`once_for`](Self::once_for)).
     pub fn transient(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
         let bytes = whole_vectors(bytes);
         self.buffers.push(BufferDecl { label: label.into(), bytes, persistent: None });
@@ -261,14 +303,16 @@ impl Recording {
         (!changed).then_some(kept.texture)
     }
 
-    /// Promises that nothing will change what `buffer` holds as long as programs of this recording live: see [`once_for`](Self::once_for).
+    /// Promises that nothing will change what `buffer` holds as long as programs of this recording live: see [`once_for`](Self::once_for),
+    /// which has to come after it.
     pub fn freeze(&mut self, buffer: &Buffer) {
         let buffer = self.persistent(buffer).buffer;
         self.frozen.push(buffer);
     }
 
-    /// What `record` records, which reads nothing but `from` and its own results: done by the first submit of a program alone where `from`
-    /// is frozen, and by every one elsewhere.
+    /// What `record` records: done by the first submit of a program alone, before all else, where `from` is frozen, and by every one elsewhere.
+    /// `record` reads nothing but `from` and its own results, and nothing else writes these; a plan refuses what does. They live as
+    /// long as the program and share no memory, a copy in each program.
     pub fn once_for<T>(&mut self, from: Slice, record: impl FnOnce(&mut Recording) -> T) -> T {
         let first = self.ops.len();
         let result = record(self);

@@ -78,11 +78,12 @@ impl Planes {
         .map(|v| v as u32)
     }
 
-    /// What `common/planes` asks for, in workgroups of `workgroup` invocations.
+    /// What `common/planes` asks for, in workgroups of `workgroup` invocations: divisions through f32 only where they are known to be
+    /// rounded correctly.
     pub fn defines(&self, recording: &Recording, workgroup: u32) -> Defines {
         let invocations: u64 =
             self.grid(recording).iter().map(|n| u64::from(*n)).product::<u64>() * u64::from(WORKGROUP);
-        let exact = recording.facts().class == KernelClass::Software && !wide(invocations as usize);
+        let exact = recording.facts().texture_kernels() && !wide(invocations as usize);
         Defines::new().with("WORKGROUP", workgroup).with("WIDE", !exact)
     }
 

@@ -322,6 +322,7 @@ impl<'a> PixelInput<'a> {
         inputs.extend(names.map(|name| graph.input(name, form)));
         let normalised = graph.apply1(BatchNormEval { activation: None }, &inputs)?;
         let y = self.encoder.trace(graph, normalised)?;
+        recording.freeze(&self.encoder.weights.trained);
         let mut memory = self.encoder.weights.memory(&self.encoder.model.parameters, graph, recording);
         for (name, constant) in names.iter().zip(&self.constants) {
             memory = memory.with_input(name, recording.persistent(constant));
