@@ -155,6 +155,20 @@ fn files_have_a_form() {
     }
 }
 
+/// `common/divide` divides integers through f32, which only adapters that run texture kernels are known to round correctly.
+#[test]
+fn other_adapters_divide_integers_as_integers() {
+    let files = files();
+    let mut seen = 0;
+    for (permutation, portable) in permutations() {
+        if portable && with_imports(&files, permutation.shader).contains("common/divide") {
+            assert!(permutation.defines.iter().any(|define| define == ("WIDE", "1")), "{permutation:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no portable shader imports common/divide");
+}
+
 #[test]
 fn launchers_reach_every_shader_and_every_condition() {
     let (files, permutations) = (files(), permutations());
