@@ -40,20 +40,22 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     var c${m}_${o} = vec4<f32>(0.0);
 #end
 #end
-    // One flat loop over groups of input channels and columns of taps: every accumulator is copied once for each level of nesting.
-    var c = 0u;
+    // One flat loop over groups of input channels and columns of taps: every accumulator is copied once for each level of nesting. No
+    // multiplication in it, which costs as much as a load: `first_texel` is where the channel group begins in an image, `weight` the first
+    // of this lane's texels of weights of tap (0, kw).
+    let next_tap = u32(params.tap_step) * params.c4 * ${4 * COLUMNS4}u;
+    var first_texel = 0u;
+    var weight = params.first_tap * params.c4 * ${4 * COLUMNS4}u + lane;
     var kw = 0u;
     for (var turn = 0u; turn < params.c4 * 3u; turn++) {
         let w = out_w + kw - params.padding;
-        let column = select(OUTSIDE, c * plane + w, w < params.width);
+        let column = select(OUTSIDE, first_texel + w, w < params.width);
 #for r in 0..LINES + 2
         let x${r} = textureLoad(source, at(line${r} + column));
 #end
 #for kh in 0..3
-        let tap${kh} = u32(i32(params.first_tap) + params.tap_step * i32(${kh * 3}u + kw));
-        let from${kh} = (tap${kh} * params.c4 + c) * ${4 * COLUMNS4}u + lane;
 #for q in 0..(4 * COLUMNS4 + LANES - 1) / LANES
-        let u${kh}_${q} = textureLoad(weights, at(from${kh} + ${q * LANES}u));
+        let u${kh}_${q} = textureLoad(weights, at(weight + ${kh * 3}u * next_tap + ${q * LANES}u));
 #end
 #end
 #for o in 0..COLUMNS4
@@ -69,7 +71,8 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         kw += 1u;
         let next = kw == 3u;
         kw = select(kw, 0u, next);
-        c += select(0u, 1u, next);
+        first_texel += select(0u, plane, next);
+        weight += select(next_tap, ${4 * COLUMNS4}u - 2u * next_tap, next);
         // Spares a turn without lanes (docs/kernels.md).
         if turn + 1u >= params.c4 * 3u { break; }
     }

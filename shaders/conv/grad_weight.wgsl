@@ -21,6 +21,11 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
     let kh${m} = i32(tap${m} / params.kernel) - i32(params.padding);
     let kw${m} = i32(tap${m} % params.kernel) - i32(params.padding);
     let base${m} = (g${m} % params.c4) * params.x_group;
+#if WHOLE_LINES
+    // Groups beyond the last one look below every image.
+    let row_h${m} = select(BELOW, kh${m}, g${m} < params.groups);
+    let row_x${m} = base${m} + u32(kh${m} * i32(params.width) + kw${m}) * params.x_pixel;
+#endif
 #end
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
@@ -29,9 +34,9 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #if WHOLE_LINES
     // Lines are multiples of four pixels, so the four of an iteration share n and oh.
     let iterations = (end - first) * params.out_h * (params.out_w / 4u);
-    var n = first;
-    var oh = 0u;
-    var ow = 0u;
+    let lane_pixel = q;
+    let lane_dy = column * params.dy_group;
+#import conv/grad_weight_walk
 #else
     // Four pixels may lie in several lines and images; quotients of integers below 2^24 are exact in f32 division.
     let pixels = (end - first) * params.out_h * params.out_w;
@@ -40,11 +45,12 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #endif
     for (var i = 0u; i < iterations; i++) {
 #if WHOLE_LINES
-        let column_w = ow + q;
-        let here = true;
-        let upstream = n * params.dy_image + column * params.dy_group + (oh * params.out_w + ow) * params.dy_pixel;
 #for p in 0..4
-        let b${p} = textureLoad(dy, at(upstream + ${p}u * params.dy_pixel));
+        let b${p} = textureLoad(dy, at(dy_texel + ${p}u * params.dy_pixel));
+#end
+#for m in 0..32 / LANES
+        let inside${m} = u32(line_h + row_h${m}) < params.height && u32(line_w + kw${m}) < params.width;
+        let a${m} = textureLoad(x, at(select(NOWHERE, x_texel + row_x${m}, inside${m})));
 #end
 #else
         let pixel = i * 4u + q;
@@ -59,7 +65,6 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let at${p} = subgroupBroadcast(upstream, ${p}u);
         let b${p} = textureLoad(dy, at(select(at${p} + column * params.dy_group, NOWHERE, at${p} == NOWHERE)));
 #end
-#endif
 #for m in 0..32 / LANES
         let ih${m} = i32(oh * params.stride) + kh${m};
         let iw${m} = i32(column_w * params.stride) + kw${m};
@@ -67,6 +72,7 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let pixel${m} = base${m} + n * params.x_image + (u32(ih${m}) * params.width + u32(iw${m})) * params.x_pixel;
         let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
 #end
+#endif
 #for r in 0..32
         c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
             + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b1)
@@ -74,13 +80,7 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
             + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
 #end
 #if WHOLE_LINES
-        ow += 4u;
-        let line_done = ow == params.out_w;
-        ow = select(ow, 0u, line_done);
-        oh += select(0u, 1u, line_done);
-        let image_done = oh == params.out_h;
-        oh = select(oh, 0u, image_done);
-        n += select(0u, 1u, image_done);
+#import conv/grad_weight_next
 #endif
         // Spares a turn without lanes (docs/kernels.md).
         if i + 1u >= iterations { break; }

@@ -18,7 +18,10 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     let tap_line${m} = divide(tap${m}, params.kernel);
     let kh${m} = i32(tap_line${m}) - i32(params.padding);
     let kw${m} = i32(tap${m} - tap_line${m} * params.kernel) - i32(params.padding);
-    let base${m} = select(OUTSIDE, (g${m} - tap${m} * params.c4) * params.x_group, g${m} < params.groups);
+    let base${m} = (g${m} - tap${m} * params.c4) * params.x_group;
+    // Groups beyond the last one look below every image.
+    let row_h${m} = select(BELOW, kh${m}, g${m} < params.groups);
+    let row_x${m} = base${m} + u32(kh${m} * i32(params.width) + kw${m}) * params.x_pixel;
 #for r in 0..4
 #for o in 0..COLUMNS4
     var c${m}_${r}_${o} = vec4<f32>(0.0);
@@ -31,9 +34,30 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     // One flat loop: every accumulator is copied once for each level of nesting and iteration.
     let pixels = params.out_h * params.out_w;
     let iterations = (end - first) * ((pixels + 3u) / 4u);
+#if WHOLE_LINES
+    let lane_pixel = 0u;
+    let lane_dy = column + pixel_lane * params.dy_pixel;
+#import conv/grad_weight_walk
+#else
     var n = first;
     var p = 0u;
+#endif
     for (var i = 0u; i < iterations; i++) {
+#if WHOLE_LINES
+#for q in 0..(4 + LANES / COLUMNS4 - 1) / (LANES / COLUMNS4)
+        let b${q} = textureLoad(dy, at(dy_texel + ${LANES / COLUMNS4 * q}u * params.dy_pixel));
+#end
+#for t in 0..4
+        let x${t} = x_texel + ${t}u * params.stride * params.x_pixel;
+        let iw${t} = line_w + i32(${t}u * params.stride);
+#end
+#for m in 0..ROW_GROUPS
+        let inside${m} = u32(line_h + row_h${m}) < params.height;
+#for t in 0..4
+        let a${m}_${t} = textureLoad(x, at(select(NOWHERE, x${t} + row_x${m}, inside${m} && u32(iw${t} + kw${m}) < params.width)));
+#end
+#end
+#else
 #for q in 0..(4 + LANES / COLUMNS4 - 1) / (LANES / COLUMNS4)
         let of${q} = p + ${LANES / COLUMNS4 * q}u + pixel_lane;
         let b${q} = textureLoad(dy, at(select(NOWHERE, n * params.dy_image + column + of${q} * params.dy_pixel, of${q} < pixels)));
@@ -43,12 +67,13 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
         let ih${t} = i32(oh${t} * params.stride);
         let iw${t} = i32((p + ${t}u - oh${t} * params.out_w) * params.stride);
 #for m in 0..ROW_GROUPS
-        let h${m}_${t} = u32(ih${t} + kh${m});
+        let h${m}_${t} = u32(ih${t} + row_h${m});
         let w${m}_${t} = u32(iw${t} + kw${m});
         let a${m}_${t} = textureLoad(x, at(select(NOWHERE, base${m} + n * params.x_image + (h${m}_${t} * params.width + w${m}_${t}) * params.x_pixel,
             h${m}_${t} < params.height && w${m}_${t} < params.width)));
 #end
 #end
+#endif
 #for o in 0..COLUMNS4
 #for t in 0..4
         let d${o}_${t} = subgroupBroadcast(b${t / (LANES / COLUMNS4)}, ${t % (LANES / COLUMNS4) * COLUMNS4 + o}u);
@@ -59,10 +84,14 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
 #end
 #end
 #end
+#if WHOLE_LINES
+#import conv/grad_weight_next
+#else
         p += 4u;
         let done = p >= pixels;
         p = select(p, 0u, done);
         n += select(0u, 1u, done);
+#endif
         // Spares a turn without lanes (docs/kernels.md).
         if i + 1u >= iterations { break; }
     }

@@ -9,3 +9,5 @@ var<immediate> params: Params;
 @group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var dy: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> dw: array<vec2<u64>>;
+// A line that lies below every image, whatever is added to it.
+const BELOW: i32 = 0x40000000;

@@ -210,7 +210,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let u = |v: usize| v as u32;
     let narrow = o.c4() <= NARROW;
     let lanes = recording.facts().lanes();
-    let defines = Defines::new().with("LANES", lanes);
+    let defines = Defines::new().with("LANES", lanes).with("WHOLE_LINES", out_w % 4 == 0);
     let (shader, defines, row_tiles) = if narrow {
         // Tiles of equal size, with few idle lanes.
         let tiles = groups.div_ceil(lanes * MOST_ROW_GROUPS);
@@ -218,7 +218,6 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
         let defines = defines.with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups);
         ("conv/grad_weight_narrow", defines.with("WIDE", wide(out_h * out_w + 4)), tiles)
     } else {
-        let defines = defines.with("WHOLE_LINES", out_w % 4 == 0);
         ("conv/grad_weight", defines, groups.div_ceil(TILE / 4))
     };
     recording.dispatch(Dispatch {
