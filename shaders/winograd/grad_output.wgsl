@@ -32,10 +32,14 @@ fn grad_output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
 #end
     let to = (group.y * params.o4 + group.x) * 32u + local;
     let step = params.blocks * params.o4 * 32u;
+    let p_0 = to;
+#for k in 1..36
+    let p_${k} = p_${k - 1} + step;
+#end
 #for i in 0..6
     let m_${i} = grad_output_transform(Four(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}]));
 #for j in 0..6
-    dm[to + ${i * 6 + j}u * step] = pack64(m_${i}[${j}]);
+    dm[p_${i * 6 + j}] = pack64(m_${i}[${j}]);
 #end
 #end
 }

@@ -26,11 +26,14 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
 #end
 #end
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        let start = chunk * 36u * step + index;
+        let p_0 = chunk * 36u * step + index;
+#for k in 1..36
+        let p_${k} = p_${k - 1} + step;
+#end
 #for b in 0..6
         let t_${b} = grad_weight_transform(Six(
 #for a in 0..6
-            textureLoad(du, at(start + ${a * 6 + b}u * step)),
+            textureLoad(du, at(p_${a * 6 + b})),
 #end
         ));
 #end

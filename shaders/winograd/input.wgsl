@@ -36,10 +36,14 @@ fn input(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
 #end
     let to = (group.y * params.c4 + group.x) * 32u + local;
     let step = params.blocks * params.c4 * 32u;
+    let p_0 = to;
+#for k in 1..36
+    let p_${k} = p_${k - 1} + step;
+#end
 #for i in 0..6
     let v_${i} = input_transform(Six(t_0[${i}], t_1[${i}], t_2[${i}], t_3[${i}], t_4[${i}], t_5[${i}]));
 #for j in 0..6
-    v[to + ${i * 6 + j}u * step] = pack64(v_${i}[${j}]);
+    v[p_${i * 6 + j}] = pack64(v_${i}[${j}]);
 #end
 #end
 }

@@ -21,10 +21,14 @@ fn output(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     if tile >= params.tiles { return; }
     let start = (group.y * params.o4 + group.x) * 32u + local;
     let step = params.blocks * params.o4 * 32u;
+    let p_0 = start;
+#for k in 1..36
+    let p_${k} = p_${k - 1} + step;
+#end
 #for j in 0..6
     let t_${j} = output_transform(Six(
 #for i in 0..6
-        textureLoad(m, at(start + ${i * 6 + j}u * step)),
+        textureLoad(m, at(p_${i * 6 + j})),
 #end
     ));
 #end

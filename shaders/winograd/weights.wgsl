@@ -32,10 +32,14 @@ fn weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let t_${b} = weight_transform(g_0_${b}, g_1_${b}, g_2_${b});
 #end
     let u_step = params.panels * params.rows * 8u;
+    let p_0 = index;
+#for k in 1..36
+    let p_${k} = p_${k - 1} + u_step;
+#end
 #for a in 0..6
     let u_${a} = weight_transform(t_0[${a}], t_1[${a}], t_2[${a}]);
 #for b in 0..6
-    u[index + ${a * 6 + b}u * u_step] = pack64(u_${a}[${b}]);
+    u[p_${a * 6 + b}] = pack64(u_${a}[${b}]);
 #end
 #end
 }
