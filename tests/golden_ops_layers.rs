@@ -106,6 +106,7 @@ fn batch_norm(op: &Operation) {
         (running_mean, running_variance)
     };
     let grad = BatchNormGrad {
+        dy_second: None,
         x,
         y,
         dy,

@@ -148,6 +148,7 @@ struct Device {
     residual: Option<Tensor>,
     y: Tensor,
     dy: Tensor,
+    dy_second: Option<Tensor>,
     dx: Tensor,
     dresidual: Option<Tensor>,
     dgamma: Tensor,
@@ -157,13 +158,20 @@ struct Device {
 impl Device {
     fn new(case: &mut Case, host: &Host) -> Device {
         let vector = Shape::matrix(1, host.shape.c);
+        // Where the gradient may come as a sum of two, it does: 2·dy − dy, which is exact.
+        let second = host.residual.is_some() && host.activation.is_some();
+        let part = if second { 2.0 } else { 1.0 };
         Device {
             x: case.input("x", host.shape, &host.x),
             gamma: case.input("gamma", vector, &host.gamma),
             beta: case.input("beta", vector, &host.beta),
             residual: host.residual.as_ref().map(|r| case.input("residual", host.shape, r)),
             y: case.output("y", host.shape),
-            dy: case.input("dy", host.shape, &host.dy),
+            dy: case.input("dy", host.shape, &host.dy.iter().map(|v| v * part).collect::<Vec<_>>()),
+            dy_second: second.then(|| {
+                let rest: Vec<f64> = host.dy.iter().map(|v| v * (1.0 - part)).collect();
+                case.input("second dy", host.shape, &rest)
+            }),
             dx: case.output("dx", host.shape),
             dresidual: host.residual.is_some().then(|| case.output("dresidual", host.shape)),
             dgamma: case.output("dgamma", vector),
@@ -176,6 +184,7 @@ impl Device {
             x: self.x,
             y: self.y,
             dy: self.dy,
+            dy_second: self.dy_second,
             gamma: self.gamma,
             beta: self.beta,
             mean,

@@ -1,7 +1,7 @@
 // Partial sums of g and g·x̂ over each share, g = dy·f'(before the activation f), x̂ = (x − μ)·inv_std.
 // binding 0: x, 1: dy, 2: mean, 3: inv_std or running variance [vec4], 4: partial Σ g·x̂, then partial Σ g
-// [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g; otherwise, where there is an activation, its
-// result is computed again from 5: γ, 6: β, which saves the read of y.
+// [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g, and with SECOND 7: what is added to dy; otherwise, where there
+// is an activation, its result is computed again from 5: γ, 6: β, which saves the read of y.
 // With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y), with RESIDUAL one write.
 #import common/grid
@@ -26,6 +26,9 @@ var<immediate> params: Params;
 #if RESIDUAL
 #operand 5 y
 #result 6 dresidual
+#if SECOND
+#operand 7 second
+#endif
 #else
 #if ACTIVATED
 @group(0) @binding(5) var<storage, read> gamma: array<vec4<f32>>;
@@ -57,6 +60,9 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
             let d = load_x(start + p) - mu;
             var g = load_dy(start + p);
 #if RESIDUAL
+#if SECOND
+            g += load_second(start + p);
+#endif
             g = activation_gradient(load_y(start + p), g);
             store_dresidual(start + p, g);
 #else

@@ -169,6 +169,7 @@ fn norms(r: &mut Recording) {
                 x,
                 y,
                 dy,
+                dy_second: None,
                 gamma,
                 beta,
                 mean: running_mean,
@@ -180,8 +181,13 @@ fn norms(r: &mut Recording) {
                 dbeta,
             };
             batch_norm_eval_grad(r, &grad);
-            for [mean, inv_std] in statistics {
-                (grad.mean, grad.spread) = (mean, inv_std);
+            // A sum of two gradients only where the first pass writes it.
+            let seconds =
+                if activation.and(dresidual).is_some() { &[None, Some(residual)][..] } else { &[None] };
+            for ([mean, inv_std], &second) in
+                statistics.into_iter().flat_map(|s| seconds.iter().map(move |x| (s, x)))
+            {
+                (grad.mean, grad.spread, grad.dy_second) = (mean, inv_std, second);
                 batch_norm_train_grad(r, &grad);
             }
         }

@@ -1,5 +1,6 @@
 //! Batch norm with the residual sum and the activation that follow it, in training and in evaluation.
 
+use super::add::Add;
 use super::conv2d::{Conv2d, Conv2dNorm};
 use crate::gpu::Recording;
 use crate::graph::{Form, Graph, Node, Operand, Operation, Value};
@@ -130,8 +131,8 @@ fn backward(
 ) -> Result<Vec<Option<Value>>> {
     let Some(dy) = upstream else { return Ok(vec![None; wanted.len()]) };
     let residual = node.inputs.len() > 5;
-    let operation = BatchNormGrad { activation, residual, training };
-    let inputs = [node.inputs[0], node.outputs[0], dy, node.inputs[1], node.inputs[2], mean, spread];
+    let operation = BatchNormGrad { activation, residual, training, sum: false };
+    let inputs = [dy, node.inputs[0], node.outputs[0], node.inputs[1], node.inputs[2], mean, spread];
     let outputs = graph.apply(operation, &inputs)?;
     let mut gradients = vec![Some(outputs[0]), Some(outputs[1]), Some(outputs[2]), None, None];
     if residual {
@@ -140,11 +141,21 @@ fn backward(
     Ok(gradients.into_iter().zip(wanted).map(|(g, &w)| g.filter(|_| w)).collect())
 }
 
-/// Inputs x, y, dy, γ, β, mean, spread. Outputs dx, dγ, dβ, and the residual's gradient.
+/// Inputs dy (or the two whose sum it is), x, y, γ, β, mean, spread. Outputs dx, dγ, dβ, and the residual's gradient.
+#[derive(Clone, Copy)]
 struct BatchNormGrad {
     activation: Option<Unary>,
     residual: bool,
     training: bool,
+    /// Whether dy is the sum of two inputs, as at the end of a residual block, which the next block's two paths read.
+    sum: bool,
+}
+
+impl BatchNormGrad {
+    /// Where x is among the inputs.
+    fn first(&self) -> usize {
+        1 + usize::from(self.sum)
+    }
 }
 
 impl Operation for BatchNormGrad {
@@ -152,19 +163,27 @@ impl Operation for BatchNormGrad {
         "batch_norm_grad"
     }
     fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>> {
-        let mut forms = vec![inputs[0], inputs[3], inputs[4]];
-        forms.extend(self.residual.then_some(inputs[0]));
+        let own = &inputs[self.first()..];
+        let mut forms = vec![own[0], own[2], own[3]];
+        forms.extend(self.residual.then_some(own[0]));
         Ok(forms)
     }
+    fn fused(&self, before: &dyn Operation) -> Option<Arc<dyn Operation>> {
+        (before as &dyn Any).downcast_ref::<Add>()?;
+        let reads_y = self.residual && self.activation.is_some();
+        (reads_y && !self.sum).then(|| Arc::new(BatchNormGrad { sum: true, ..*self }) as Arc<dyn Operation>)
+    }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
+        let (upstream, own) = inputs.split_at(self.first());
         let grad = norm::BatchNormGrad {
-            x: inputs[0].tensor(),
-            y: inputs[1].tensor(),
-            dy: inputs[2].tensor(),
-            gamma: inputs[3].tensor(),
-            beta: inputs[4].tensor(),
-            mean: inputs[5].tensor(),
-            spread: inputs[6].tensor(),
+            x: own[0].tensor(),
+            y: own[1].tensor(),
+            dy: upstream[0].tensor(),
+            dy_second: upstream.get(1).map(Operand::tensor),
+            gamma: own[2].tensor(),
+            beta: own[3].tensor(),
+            mean: own[4].tensor(),
+            spread: own[5].tensor(),
             activation: self.activation,
             dx: outputs[0].tensor(),
             dgamma: outputs[1].tensor(),

@@ -20,6 +20,8 @@ pub struct BatchNormGrad {
     /// The result of the forward pass; read only where there are both a residual and an activation.
     pub y: Tensor,
     pub dy: Tensor,
+    /// Added to `dy`: where two layers read y. Only with both a residual and an activation, where the sum saves a pass.
+    pub dy_second: Option<Tensor>,
     pub gamma: Tensor,
     pub beta: Tensor,
     /// As the forward pass in training wrote it; in evaluation the running mean.
@@ -51,6 +53,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let BatchNormGrad { x, dy, gamma, beta, mean, spread, dgamma, dbeta, .. } = *grad;
     debug_check_vectors(x, &[gamma, beta, dgamma, dbeta]);
     debug_check_statistics(x, &[mean, spread]);
+    debug_assert!(grad.dy_second.is_none() || (grad.dresidual.is_some() && grad.activation.is_some()));
     let (shape, splits) = (x.shape, mean.shape.n);
     let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
@@ -82,6 +85,11 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
             reduce_bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
             known = Some(dresidual);
             tensors = 4;
+            if let Some(second) = grad.dy_second {
+                reduce_defines = reduce_defines.with("SECOND", 1);
+                reduce_bindings.push(Binding::Operand(second.slice));
+                tensors = 5;
+            }
         }
         (dresidual, None) => {
             if let Some(dresidual) = dresidual.filter(|d| d.slice != dy.slice) {

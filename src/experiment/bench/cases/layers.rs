@@ -90,13 +90,16 @@ impl Norm {
         })
     }
 
-    fn grad(self, name: &'static str, launcher: fn(&mut Recording, &BatchNormGrad)) -> Case {
-        Case::new(name, self.text(), move |space| {
+    /// `second`: dy as the sum of two gradients.
+    fn grad(self, name: &'static str, launcher: fn(&mut Recording, &BatchNormGrad), second: bool) -> Case {
+        let text = self.text() + if second { ", two dy" } else { "" };
+        Case::new(name, text, move |space| {
             let vector = Shape::matrix(1, self.shape.c);
             let grad = BatchNormGrad {
                 x: space.tensor("x", self.shape)?,
                 y: space.tensor("y", self.shape)?,
                 dy: space.tensor("dy", self.shape)?,
+                dy_second: second.then(|| space.tensor("second dy", self.shape)).transpose()?,
                 gamma: self.vector(space, "gamma", 1.0)?,
                 beta: self.vector(space, "beta", 0.0)?,
                 mean: space.constant("mean", self.statistics(), 0.0)?,
@@ -123,8 +126,9 @@ fn norms(scale: &Scale) -> Vec<Case> {
     let trained = || all.iter().chain(&split);
     let mut cases: Vec<Case> = trained().map(|norm| norm.train()).collect();
     cases.extend(all[..2].iter().map(|norm| norm.eval()));
-    cases.extend(trained().map(|norm| norm.grad("batch_norm_train_grad", batch_norm_train_grad)));
-    cases.push(all[1].grad("batch_norm_eval_grad", batch_norm_eval_grad));
+    cases.extend(trained().map(|norm| norm.grad("batch_norm_train_grad", batch_norm_train_grad, false)));
+    cases.push(all[1].grad("batch_norm_train_grad", batch_norm_train_grad, true));
+    cases.push(all[1].grad("batch_norm_eval_grad", batch_norm_eval_grad, false));
     cases
 }
 
