@@ -7,10 +7,10 @@
 //   first_a             texel of (row 0, k = 0) of the block; (row, k) lies at first_a + 32 k + row
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
 //                       first_b + b_texel(k) + q·B_STEP; or with TRANSPOSED, which costs nothing, values 4k..4k+3 of
-//                       this lane's column q
+//                       this lane's column q; those of the next k of a turn lie B_NEXT further
 // Each turn of the loop does ROUND texels of A, which divide first_k and end_k; what a turn loads lies in one
 // line of its texture and finds its place together: of A the 32·ROUND texels from first_a + 32 k on, of B those from first_b + b_texel(k) to
-// (4·ROUND − 1)·B_STEP further stay in an aligned run of 32·ROUND. TRANSPOSED needs ROUND = 1.
+// (ROUND − 1)·B_NEXT + 3·B_STEP further stay in an aligned run of 32·ROUND.
 // One row's value reaches all lanes by a broadcast from a constant lane. Accumulators have names, because
 // arrays indexed by a variable live in memory; at least four values of k in each turn, because every accumulator is
 // loaded, masked and stored once a turn.
@@ -28,7 +28,7 @@
         let a${u}_${m} = textureLoad(a_blocks, place_a + vec2<u32>(${u * 32 + m * LANES}u, 0u));
 #end
 #for q in 0..4
-        let t${u}_${q} = textureLoad(b_panels, place_b + vec2<u32>(${u * 4 + q}u * B_STEP, 0u));
+        let t${u}_${q} = textureLoad(b_panels, place_b + vec2<u32>(${u}u * B_NEXT + ${q}u * B_STEP, 0u));
 #end
 #for q in 0..4
 #if TRANSPOSED

@@ -33,7 +33,7 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
     // One flat loop: every accumulator is copied once for each level of nesting and iteration.
 #if WHOLE_LINES
     // Lines are multiples of four pixels, so the four of an iteration share n and oh.
-    let iterations = (end - first) * params.out_h * (params.out_w / 4u);
+    let iterations = (end - first) * params.out_h * (params.out_w / ${4 * ROUND}u);
     let lane_pixel = q;
     let lane_dy = column * params.dy_group;
 #import conv/grad_weight_walk
@@ -45,12 +45,16 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #endif
     for (var i = 0u; i < iterations; i++) {
 #if WHOLE_LINES
+#for t in 0..ROUND
 #for p in 0..4
-        let b${p} = textureLoad(dy, at(dy_texel + ${p}u * params.dy_pixel));
+        let b${t}_${p} = textureLoad(dy, at(dy_texel + ${4 * t + p}u * params.dy_pixel));
 #end
+        let w${t} = line_w + ${t} * run_w;
+        let from${t} = x_texel + ${t}u * run_x;
 #for m in 0..32 / LANES
-        let inside${m} = u32(line_h + row_h${m}) < params.height && u32(line_w + kw${m}) < params.width;
-        let a${m} = textureLoad(x, at(select(NOWHERE, x_texel + row_x${m}, inside${m})));
+        let inside${t}_${m} = u32(line_h + row_h${m}) < params.height && u32(w${t} + kw${m}) < params.width;
+        let a${t}_${m} = textureLoad(x, at(select(NOWHERE, from${t} + row_x${m}, inside${t}_${m})));
+#end
 #end
 #else
         let pixel = i * 4u + q;
@@ -63,21 +67,29 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
         let upstream = select(NOWHERE, n * params.dy_image + within * params.dy_pixel, here);
 #for p in 0..4
         let at${p} = subgroupBroadcast(upstream, ${p}u);
-        let b${p} = textureLoad(dy, at(select(at${p} + column * params.dy_group, NOWHERE, at${p} == NOWHERE)));
+        let b0_${p} = textureLoad(dy, at(select(at${p} + column * params.dy_group, NOWHERE, at${p} == NOWHERE)));
 #end
 #for m in 0..32 / LANES
         let ih${m} = i32(oh * params.stride) + kh${m};
         let iw${m} = i32(column_w * params.stride) + kw${m};
         let inside${m} = u32(ih${m}) < params.height && u32(iw${m}) < params.width && here && g${m} < params.groups;
         let pixel${m} = base${m} + n * params.x_image + (u32(ih${m}) * params.width + u32(iw${m})) * params.x_pixel;
-        let a${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
+        let a0_${m} = textureLoad(x, at(select(NOWHERE, pixel${m}, inside${m})));
 #end
 #endif
 #for r in 0..32
-        c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b1)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b2)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
+        let sum0_${r} = c${r};
+#end
+#for t in 0..ROUND
+#for r in 0..32
+        let sum${t + 1}_${r} = (((sum${t}_${r} + subgroupBroadcast(a${t}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b${t}_0)
+            + subgroupBroadcast(a${t}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b${t}_1)
+            + subgroupBroadcast(a${t}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b${t}_2)
+            + subgroupBroadcast(a${t}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b${t}_3;
+#end
+#end
+#for r in 0..32
+        c${r} = sum${ROUND}_${r};
 #end
 #if WHOLE_LINES
 #import conv/grad_weight_next

@@ -6,11 +6,13 @@
     let start_w = i32(lane_pixel * params.stride);
     let end_w = start_w + i32(params.out_w * params.stride);
     let end_h = i32(params.out_h * params.stride);
-    let turn_w = i32(4u * params.stride);
-    let turn_x = 4u * params.stride * params.x_pixel;
+    let run_w = i32(4u * params.stride);
+    let run_x = 4u * params.stride * params.x_pixel;
+    let turn_w = ${ROUND} * run_w;
+    let turn_x = ${ROUND}u * run_x;
     let line_x = (params.width - params.out_w) * params.stride * params.x_pixel;
     let image_x = params.x_image - params.out_h * params.stride * params.width * params.x_pixel;
-    let turn_dy = 4u * params.dy_pixel;
+    let turn_dy = ${4 * ROUND}u * params.dy_pixel;
     let image_dy = params.dy_image - params.out_h * params.out_w * params.dy_pixel;
     var line_h = 0;
     var line_w = start_w;

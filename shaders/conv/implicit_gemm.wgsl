@@ -50,21 +50,29 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
             ) { continue; }
             let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
             var j = w_base + tap * params.c4 * 4u * lanes;
-            for (var c = 0u; c < params.c4; c++) {
+            for (var c = 0u; c < params.c4; c += ${ROUND}u) {
+#for r in 0..32
+                let sum0_${r} = c${r};
+#end
+#for t in 0..ROUND
 #for m in 0..32 / LANES
-                let a${m} = textureLoad(source, at(i${m}));
+                let a${t}_${m} = textureLoad(source, at(i${m}));
                 i${m} += next${m};
 #end
 #for q in 0..4
-                let b${q} = textureLoad(w, at(j + ${q}u * lanes));
+                let b${t}_${q} = textureLoad(w, at(j + ${q}u * lanes));
 #end
                 j += 4u * lanes;
 #for r in 0..32
-                c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.x, ${r % LANES}u) * b0) + subgroupBroadcast(a${r / LANES}.y, ${r % LANES}u) * b1)
-                    + subgroupBroadcast(a${r / LANES}.z, ${r % LANES}u) * b2) + subgroupBroadcast(a${r / LANES}.w, ${r % LANES}u) * b3;
+                let s${t}_${r} = subgroupBroadcast(a${t}_${r / LANES}, ${r % LANES}u);
+                let sum${t + 1}_${r} = (((sum${t}_${r} + s${t}_${r}.x * b${t}_0) + s${t}_${r}.y * b${t}_1) + s${t}_${r}.z * b${t}_2) + s${t}_${r}.w * b${t}_3;
+#end
+#end
+#for r in 0..32
+                c${r} = sum${ROUND}_${r};
 #end
                 // Spares a turn without lanes (docs/kernels.md).
-                if c + 1u >= params.c4 { break; }
+                if c + ${ROUND}u >= params.c4 { break; }
             }
             if tw + 1u >= params.taps_w { break; }
         }

@@ -16,6 +16,7 @@ var<immediate> params: Params;
 @group(0) @binding(2) var<storage, read_write> gradient: array<vec2<u64>>;
 
 const B_STEP: u32 = 1u;
+const B_NEXT: u32 = 4u;
 fn b_texel(k: u32) -> u32 {
     return k / 8u * params.depth * 32u + k % 8u * 4u;
 }

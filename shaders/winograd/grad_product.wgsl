@@ -20,23 +20,31 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
-    for (var k = 0u; k < params.blocks * 8u; k++) {
+    for (var k = 0u; k < params.blocks * 8u; k += 2u) {
         let from_v = first_v + (k >> 3u) * params.c4 * 32u + (k & 7u) * 4u;
         let from_dm = at(first_dm + (k >> 3u) * params.columns4 * 32u + (k & 7u) * 4u);
+#for r in 0..32
+        let sum0_${r} = c${r};
+#end
+#for u in 0..2
 #for m in 0..32 / LANES
-        let a${m} = textureLoad(v, at(from_v + ${m * LANES * 8}u));
+        let a${u}_${m} = textureLoad(v, at(from_v + ${m * LANES * 8 + u * 4}u));
 #end
 #for p in 0..4
-        let b${p} = textureLoad(dm, from_dm + vec2<u32>(${p}u, 0u));
+        let b${u}_${p} = textureLoad(dm, from_dm + vec2<u32>(${p + 4 * u}u, 0u));
 #end
 #for r in 0..32
-        c${r} = (((c${r} + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b0)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b1)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b2)
-            + subgroupBroadcast(a${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b3;
+        let sum${u + 1}_${r} = (((sum${u}_${r} + subgroupBroadcast(a${u}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4}u) * b${u}_0)
+            + subgroupBroadcast(a${u}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 1}u) * b${u}_1)
+            + subgroupBroadcast(a${u}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 2}u) * b${u}_2)
+            + subgroupBroadcast(a${u}_${r / LANES}.${r % 4:xyzw}, ${r / 4 % (LANES / 4) * 4 + 3}u) * b${u}_3;
+#end
+#end
+#for r in 0..32
+        c${r} = sum2_${r};
 #end
         // Spares a turn without lanes (docs/kernels.md).
-        if k + 1u >= params.blocks * 8u { break; }
+        if k + 2u >= params.blocks * 8u { break; }
     }
     let row = group.x * 32u;
     let to = params.first + (group.z * params.rows + row) * params.columns4 + column;

@@ -15,6 +15,7 @@ var<immediate> params: Params;
 #if TRANSPOSED
 // U [36][panels of o][i][8 texels of o]: four channels i lie eight texels apart, o beyond eight texels in other panels.
 const B_STEP: u32 = 8u;
+const B_NEXT: u32 = 1u;
 fn b_texel(k: u32) -> u32 {
     return (k >> 3u) * params.rows * 8u + (k & 7u);
 }

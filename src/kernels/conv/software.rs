@@ -6,7 +6,7 @@ use super::epilogue::Epilogue;
 use super::{Conv2d, WeightShape, Weights, direct_narrow};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
-use crate::kernels::lanes::{NARROW, wide};
+use crate::kernels::lanes::{NARROW, round, wide};
 use crate::kernels::{Shape, Tensor, reduce};
 
 const WORKGROUP: u32 = 64;
@@ -144,7 +144,10 @@ fn implicit_gemm(
     let defines = epilogue.bind(defines, &mut bindings);
     recording.dispatch(Dispatch {
         shader: if narrow { "conv/implicit_gemm_narrow" } else { "conv/implicit_gemm" },
-        defines: if narrow { defines.with("COLUMNS4", out.shape.c4()) } else { defines },
+        defines: match narrow {
+            true => defines.with("COLUMNS4", out.shape.c4()),
+            false => defines.with("ROUND", round(source_shape.c4())),
+        },
         bindings,
         immediates: vec![
             u(rows),
@@ -215,9 +218,10 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
         // Tiles of equal size, with few idle lanes.
         let tiles = groups.div_ceil(lanes * MOST_ROW_GROUPS);
         let row_groups = groups.div_ceil(lanes * tiles);
-        let defines = defines.with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups);
+        let defines = defines.with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups).with("ROUND", 1);
         ("conv/grad_weight_narrow", defines.with("WIDE", wide(out_h * out_w + 4)), tiles)
     } else {
+        let defines = defines.with("ROUND", if out_w % 8 == 0 { 2 } else { 1 });
         ("conv/grad_weight", defines, groups.div_ceil(TILE / 4))
     };
     recording.dispatch(Dispatch {

@@ -9,7 +9,7 @@ use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TEXTURE_WIDTH, TextureId};
-use crate::kernels::lanes::NARROW;
+use crate::kernels::lanes::{NARROW, round};
 use crate::kernels::{Shape, Tensor};
 
 mod backward;
@@ -182,7 +182,10 @@ fn product(
     let lanes = recording.facts().lanes();
     recording.dispatch(Dispatch {
         shader: "winograd/product",
-        defines: Defines::new().with("LANES", lanes).with("TRANSPOSED", transposed).with("ROUND", 1),
+        defines: Defines::new()
+            .with("LANES", lanes)
+            .with("TRANSPOSED", transposed)
+            .with("ROUND", round(depth)),
         bindings: vec![Binding::Texture(from), Binding::Texture(u), Binding::Write(to)],
         immediates: [chunk.blocks(), depth, columns4, panels, rows].map(|v| v as u32).to_vec(),
         grid: [chunk.blocks(), columns4.div_ceil(lanes), POSITIONS].map(|v| v as u32),
