@@ -21,6 +21,13 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
     // Linear layers, the stem, and a map whose lines are not a multiple of four.
     for (input, channels, kernel, stride, padding) in [
         (Shape::matrix(37, 130), 65, 1, 1, 0),
+        // What a stride does to single pixels: nothing.
+        (Shape::matrix(37, 20), 24, 1, 2, 0),
+        (Shape::matrix(37, 20), 12, 1, 2, 0),
+        // Lines of whole turns, several parts of which the last is short, with few channels and more; wider results than inputs.
+        (Shape::new(17, 7, 31, 47), 33, 3, 3, 1),
+        (Shape::new(21, 7, 31, 47), 12, 3, 3, 1),
+        (Shape::new(2, 5, 6, 5), 20, 2, 1, 2),
         (Shape::new(2, 3, 32, 32), 64, 3, 1, 1),
         (Shape::new(3, 64, 7, 7), 128, 3, 2, 1),
         (Shape::new(2, 64, 8, 8), 128, 1, 2, 0),

@@ -2,7 +2,8 @@
 
 mod common;
 use common::gpu::{Case, Draw, every_class, gpu, random_shapes};
-use contraleak::gpu::Facts;
+use contraleak::gpu::{Facts, Recording};
+use contraleak::graph::{Form, Graph, Init, Memory, ParameterSet, Role, Value, ops};
 use contraleak::kernels::elementwise::Unary;
 use contraleak::kernels::norm::{self, BatchNormEval, BatchNormGrad, BatchNormTrain};
 use contraleak::kernels::{Shape, Tensor};
@@ -158,8 +159,8 @@ struct Device {
 impl Device {
     fn new(case: &mut Case, host: &Host) -> Device {
         let vector = Shape::matrix(1, host.shape.c);
-        // Where the gradient may come as a sum of two, it does: 2·dy − dy, which is exact.
-        let second = host.residual.is_some() && host.activation.is_some();
+        // Once with ReLU the gradient comes as a sum of two: 2·dy − dy, which is exact.
+        let second = host.residual.is_some() && host.activation == Some(Unary::Relu);
         let part = if second { 2.0 } else { 1.0 };
         Device {
             x: case.input("x", host.shape, &host.x),
@@ -496,6 +497,52 @@ fn a_large_mean_costs_no_variance() {
         check_train(&Host::new(21, shape, Some(Unary::Relu), false, 1000.0));
         check_train(&Host::new(22, shape, None, false, -1000.0));
     }
+}
+
+/// The kernels of a graph in which `uses` layers read the result of a batch norm with or without a residual and an
+/// activation, and of the gradient of its γ.
+fn shaders_of_uses(uses: usize, activation: Option<Unary>, residual: bool) -> Vec<&'static str> {
+    let rows = Form::Tensor(Shape::matrix(8, 12));
+    let vector = Form::Tensor(Shape::matrix(1, 12));
+    let mut parameters = ParameterSet::default();
+    let id = parameters.add("gamma".into(), vector, vec![12], Init::Ones, Role::Trained);
+    let mut graph = Graph::new();
+    let mut recording = Recording::new(gpu().facts());
+    let mut memory = Memory::default();
+    let mut input = |name: &str, form: Form| {
+        memory.inputs.insert(name.into(), recording.transient(name, form.bytes()));
+        graph.input(name, form)
+    };
+    let (x, other) = (input("x", rows), input("residual", rows));
+    let vectors = ["beta", "mean", "variance"].map(|name| input(name, vector));
+    let gamma = graph.parameter(id, parameters.get(id));
+    let inputs: Vec<Value> = [x, gamma].into_iter().chain(vectors).chain(residual.then_some(other)).collect();
+    let y = graph.apply(ops::BatchNormTrain { activation, splits: 1 }, &inputs).expect("fits")[0];
+    let mut sum = graph.apply1(ops::Scale(0.5), &[y]).expect("fits");
+    for layer in 1..uses {
+        let used = graph.apply1(ops::Scale(1.0 + layer as f32), &[y]).expect("fits");
+        sum = graph.apply1(ops::Add, &[sum, used]).expect("fits");
+    }
+    let loss = graph.apply1(ops::NtXent { temperature: 0.5 }, &[sum]).expect("fits");
+    let gradients = graph.backward(loss).expect("differentiable");
+    memory.values.insert(gamma, recording.transient("gamma", vector.bytes()));
+    memory.values.insert(gradients[0].1, recording.transient("gradient", vector.bytes()));
+    graph.record(&mut recording, &memory).expect("has memory");
+    recording.dispatches().map(|dispatch| dispatch.shader).collect()
+}
+
+#[test]
+fn what_two_layers_pass_back_is_summed_by_the_batch_norm_that_writes_the_sum() {
+    // Without those of the forward pass.
+    let sums = |uses, activation, residual| {
+        let shaders = shaders_of_uses(uses, activation, residual);
+        assert!(shaders.contains(&"norm/batch_norm_grad_partials"), "{shaders:?}");
+        shaders.iter().filter(|shader| **shader == "elementwise/binary").count() - (uses - 1)
+    };
+    assert_eq!(sums(2, Some(Unary::Relu), true), 0);
+    assert_eq!(sums(3, Some(Unary::Relu), true), 1, "the last of two sums");
+    assert_eq!(sums(2, None, true), 1, "nothing writes the sum");
+    assert_eq!(sums(2, Some(Unary::Relu), false), 1, "both passes read it");
 }
 
 #[test]

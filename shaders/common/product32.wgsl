@@ -7,7 +7,7 @@
 //   first_a             texel of (row 0, k = 0) of the block; (row, k) lies at first_a + 32 k + row
 //   first_b             texel of (k = 0, this lane's columns); value 4k + q of them lies at
 //                       first_b + b_texel(k) + q·B_STEP; or with TRANSPOSED, which costs nothing, values 4k..4k+3 of
-//                       this lane's column q; those of the next k of a turn lie B_NEXT further
+//                       this lane's column q. b_texel(k + 1) = b_texel(k) + B_NEXT within a turn
 // Each turn of the loop does ROUND texels of A, which divide first_k and end_k; what a turn loads lies in one
 // line of its texture and finds its place together: of A the 32·ROUND texels from first_a + 32 k on, of B those from first_b + b_texel(k) to
 // (ROUND − 1)·B_NEXT + 3·B_STEP further stay in an aligned run of 32·ROUND.

@@ -41,9 +41,11 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #end
 #end
     // One flat loop over groups of input channels and columns of taps: every accumulator is copied once for each level of nesting. No
-    // multiplication in it, which costs as much as a load: `first_texel` is where the channel group begins in an image, `weight` the first
+    // multiplication of two variables in it, which costs as much as a load: `first_texel` is where the channel group begins in an image, `weight` the first
     // of this lane's texels of weights of tap (0, kw).
     let next_tap = u32(params.tap_step) * params.c4 * ${4 * COLUMNS4}u;
+    let next_line = 3u * next_tap;
+    let next_group = ${4 * COLUMNS4}u - 2u * next_tap;
     var first_texel = 0u;
     var weight = params.first_tap * params.c4 * ${4 * COLUMNS4}u + lane;
     var kw = 0u;
@@ -55,7 +57,7 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #end
 #for kh in 0..3
 #for q in 0..(4 * COLUMNS4 + LANES - 1) / LANES
-        let u${kh}_${q} = textureLoad(weights, at(weight + ${kh * 3}u * next_tap + ${q * LANES}u));
+        let u${kh}_${q} = textureLoad(weights, at(weight + ${kh}u * next_line + ${q * LANES}u));
 #end
 #end
 #for o in 0..COLUMNS4
@@ -72,7 +74,7 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         let next = kw == 3u;
         kw = select(kw, 0u, next);
         first_texel += select(0u, plane, next);
-        weight += select(next_tap, ${4 * COLUMNS4}u - 2u * next_tap, next);
+        weight += select(next_tap, next_group, next);
         // Spares a turn without lanes (docs/kernels.md).
         if turn + 1u >= params.c4 * 3u { break; }
     }

@@ -2,8 +2,9 @@
 //   dw[(tap, c), o] = sum over (n, oh, ow) of x[n, c, oh*stride - padding + kh, ow*stride - padding + kw] * dy[n, o, oh, ow]
 // binding 0: x, 1: dy, texels of NC4HW4 given by strides (so that a matrix is one image with rows as pixels);
 // 2: partial sums [parts][dw in panel order (WeightShape)].
-// One workgroup = one subgroup of LANES lanes = 32 rows (8 groups of (tap, c4)) x 4·LANES output channels; four pixels an
-// iteration: lane = (pixel, one of LANES/4 row groups) for x, lane = column group for dy.
+// One workgroup = one subgroup of LANES lanes = 32 rows (8 groups of (tap, c4)) x 4·LANES output channels; four pixels, or
+// twice four, an iteration: lane = (pixel, one of LANES/4 row groups) for x, lane = column group for dy.
+// RUNS: pixels of dy are neighbours in memory (not so in a matrix), and an iteration's lie in an aligned run of its texture.
 // Grid: row tiles x 4·LANES output channels x parts. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
@@ -32,7 +33,7 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #end
     // One flat loop: every accumulator is copied once for each level of nesting and iteration.
 #if WHOLE_LINES
-    // Lines are multiples of four pixels, so the four of an iteration share n and oh.
+    // Lines are multiples of an iteration's pixels, which therefore share n and oh.
     let iterations = (end - first) * params.out_h * (params.out_w / ${4 * ROUND}u);
     let lane_pixel = q;
     let lane_dy = column * params.dy_group;
@@ -45,9 +46,16 @@ fn grad_weight(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_invocat
 #endif
     for (var i = 0u; i < iterations; i++) {
 #if WHOLE_LINES
+#if RUNS
+        let place = at(dy_texel);
+#endif
 #for t in 0..ROUND
 #for p in 0..4
+#if RUNS
+        let b${t}_${p} = textureLoad(dy, place + vec2<u32>(${4 * t + p}u, 0u));
+#else
         let b${t}_${p} = textureLoad(dy, at(dy_texel + ${4 * t + p}u * params.dy_pixel));
+#endif
 #end
         let w${t} = line_w + ${t} * run_w;
         let from${t} = x_texel + ${t}u * run_x;

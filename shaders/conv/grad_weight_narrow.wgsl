@@ -21,7 +21,9 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     let base${m} = (g${m} - tap${m} * params.c4) * params.x_group;
     // Groups beyond the last one look below every image.
     let row_h${m} = select(BELOW, kh${m}, g${m} < params.groups);
+#if WHOLE_LINES
     let row_x${m} = base${m} + u32(kh${m} * i32(params.width) + kw${m}) * params.x_pixel;
+#endif
 #for r in 0..4
 #for o in 0..COLUMNS4
     var c${m}_${r}_${o} = vec4<f32>(0.0);
@@ -38,6 +40,9 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     let lane_pixel = 0u;
     let lane_dy = column + pixel_lane * params.dy_pixel;
 #import conv/grad_weight_walk
+    let next_x = params.stride * params.x_pixel;
+    let next_w = i32(params.stride);
+    let next_dy = ${LANES / COLUMNS4}u * params.dy_pixel;
 #else
     var n = first;
     var p = 0u;
@@ -45,11 +50,11 @@ fn grad_weight_narrow(@builtin(workgroup_id) tile: vec3<u32>, @builtin(subgroup_
     for (var i = 0u; i < iterations; i++) {
 #if WHOLE_LINES
 #for q in 0..(4 + LANES / COLUMNS4 - 1) / (LANES / COLUMNS4)
-        let b${q} = textureLoad(dy, at(dy_texel + ${LANES / COLUMNS4 * q}u * params.dy_pixel));
+        let b${q} = textureLoad(dy, at(dy_texel + ${q}u * next_dy));
 #end
 #for t in 0..4
-        let x${t} = x_texel + ${t}u * params.stride * params.x_pixel;
-        let iw${t} = line_w + i32(${t}u * params.stride);
+        let x${t} = x_texel + ${t}u * next_x;
+        let iw${t} = line_w + ${t} * next_w;
 #end
 #for m in 0..ROW_GROUPS
         let inside${m} = u32(line_h + row_h${m}) < params.height;

@@ -1,4 +1,4 @@
-// To the next four pixels: see conv/grad_weight_walk.
+// To the next turn: see conv/grad_weight_walk.
         line_w += turn_w;
         let line_done = line_w == end_w;
         line_w = select(line_w, start_w, line_done);

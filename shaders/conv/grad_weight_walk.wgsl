@@ -1,4 +1,4 @@
-// The way of conv/grad_weight and conv/grad_weight_narrow through lines of whole turns, four pixels each, without a multiplication in
+// The way of conv/grad_weight and conv/grad_weight_narrow through lines of whole turns, four pixels or ROUND times four, without a multiplication of variables in
 // the loop, where it costs as much as a load: line_h and line_w are the line and column of x that tap (0, 0) would meet without
 // padding, x_texel and dy_texel the texels of x and dy there. conv/grad_weight_next goes on to the next turn.
 // To be imported inside a function that knows `first`, the first image, `lane_pixel`, which of the four pixels of x is this lane's,

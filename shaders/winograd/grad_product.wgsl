@@ -1,6 +1,6 @@
 // dU = Vᵀ dM of one chunk of tiles: the 36 products, input channels x tiles times tiles x output channels.
 // binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4], for `rows` channels i from 4·first_c4 on.
-// Grid: 32 input channels x 4·LANES output channels x 36, one subgroup of LANES lanes each, four tiles an
+// Grid: 32 input channels x 4·LANES output channels x 36, one subgroup of LANES lanes each, two times four tiles an
 // iteration: lane = (tile, one of LANES/4 groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
 #import common/texel
 #import common/pack64
@@ -26,9 +26,12 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
 #for r in 0..32
         let sum0_${r} = c${r};
 #end
+#for m in 0..32 / LANES
+        let place${m} = at(from_v + ${m * LANES * 8}u);
+#end
 #for u in 0..2
 #for m in 0..32 / LANES
-        let a${u}_${m} = textureLoad(v, at(from_v + ${m * LANES * 8 + u * 4}u));
+        let a${u}_${m} = textureLoad(v, place${m} + vec2<u32>(${u * 4}u, 0u));
 #end
 #for p in 0..4
         let b${u}_${p} = textureLoad(dm, from_dm + vec2<u32>(${p + 4 * u}u, 0u));

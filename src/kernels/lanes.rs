@@ -4,7 +4,7 @@
 /// texel each of eight lanes, half of the lanes would be idle.
 pub(super) const NARROW: usize = 4;
 
-/// Texels of a sum that one turn of `common/product32` does: more save loads and stores of accumulators.
+/// Texels of a sum that one turn of a product's loop does: more save loads and stores of accumulators.
 pub(super) fn round(depth: usize) -> usize {
     if depth.is_multiple_of(2) { 2 } else { 1 }
 }

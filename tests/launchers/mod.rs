@@ -282,6 +282,10 @@ fn convolutions(r: &mut Recording) {
     convolve(Conv2d::new(Shape::new(8, 16, 8, 8), 16, 3, 1, 1).expect("fits"));
     // The same in lines that are shorter than a tile of columns.
     convolve(Conv2d::new(Shape::new(8, 16, 7, 7), 16, 3, 1, 1).expect("fits"));
+    // Sums of an odd number of texels, direct and by Winograd.
+    convolve(Conv2d::new(Shape::new(8, 3, 8, 8), 40, 3, 2, 1).expect("fits"));
+    convolve(Conv2d::new(Shape::new(8, 40, 8, 8), 17, 3, 2, 1).expect("fits"));
+    convolve(Conv2d::new(Shape::new(8, 20, 8, 8), 20, 3, 1, 1).expect("fits"));
     // More pixels than f32 counts.
     convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));
     for channels in SIDES {

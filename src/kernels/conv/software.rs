@@ -188,6 +188,8 @@ fn implicit_gemm(
 pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
     // A linear layer's rows are pixels of one image.
     let flat = conv.input.pixels() == 1 && conv.output.pixels() == 1 && conv.kernel == 1;
+    // A stride goes from pixel to pixel of one image, not from row to row.
+    let stride = if flat { 1 } else { conv.stride };
     let (i, o) = (conv.input, conv.output);
     let (images, out_h, out_w, width) = if flat { (1, 1, o.n, i.n) } else { (i.n, o.h, o.w, i.w) };
     let (x_strides, dy_strides) = if flat {
@@ -221,7 +223,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
         let defines = defines.with("COLUMNS4", o.c4()).with("ROW_GROUPS", row_groups).with("ROUND", 1);
         ("conv/grad_weight_narrow", defines.with("WIDE", wide(out_h * out_w + 4)), tiles)
     } else {
-        let defines = defines.with("ROUND", if out_w % 8 == 0 { 2 } else { 1 });
+        let defines = defines.with("ROUND", if out_w % 8 == 0 { 2 } else { 1 }).with("RUNS", !flat);
         ("conv/grad_weight", defines, groups.div_ceil(TILE / 4))
     };
     recording.dispatch(Dispatch {
@@ -235,7 +237,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
             u(out_w),
             u(i.h),
             u(width),
-            u(conv.stride),
+            u(stride),
             u(conv.padding),
             u(conv.kernel),
             u(i.c4()),

@@ -53,7 +53,10 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let BatchNormGrad { x, dy, gamma, beta, mean, spread, dgamma, dbeta, .. } = *grad;
     debug_check_vectors(x, &[gamma, beta, dgamma, dbeta]);
     debug_check_statistics(x, &[mean, spread]);
-    debug_assert!(grad.dy_second.is_none() || (grad.dresidual.is_some() && grad.activation.is_some()));
+    assert!(
+        grad.dy_second.is_none() || (grad.dresidual.is_some() && grad.activation.is_some()),
+        "a second dy without a residual and an activation"
+    );
     let (shape, splits) = (x.shape, mean.shape.n);
     let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
