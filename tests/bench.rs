@@ -109,9 +109,10 @@ fn wrong_settings_are_named() {
 fn every_shader_is_in_some_case() {
     let here = gpu().facts().clone();
     let software = Facts { class: KernelClass::Software, subgroup: Some(8), int64: true, ..here.clone() };
+    let exact = Facts { exact_conv: true, ..software.clone() };
     let tiled = Facts { class: KernelClass::Discrete, subgroup: None, int64: false, ..here.clone() };
     let mut timed = BTreeSet::new();
-    for facts in [here, software, tiled] {
+    for facts in [here, software, exact, tiled] {
         for scale in [Scale::small(), Scale::published()] {
             for case in cases(&scale) {
                 let mut space = Workspace::unfilled(gpu(), &facts);

@@ -74,9 +74,10 @@ fn sum_bound(terms: usize) -> f64 {
 
 #[test]
 fn three_directions_match_their_twins_on_random_shapes() {
-    for (i, conv) in shapes(3, 40).into_iter().enumerate() {
+    let all = shapes(3, 40).into_iter().enumerate();
+    for ((i, conv), exact_conv) in all.flat_map(|shape| [(shape, false), (shape, true)]) {
         let shape = twin_shape(&conv);
-        let mut case = Case::new(gpu());
+        let mut case = Case::with_facts(gpu(), &Facts { exact_conv, ..gpu().facts().clone() });
         let seed = i as u64;
         let (x, x_values) = case.random("x", conv.input, seed, 1.0);
         let (dy, dy_values) = case.random("dy", conv.output, seed, 1.0);
@@ -92,7 +93,7 @@ fn three_directions_match_their_twins_on_random_shapes() {
         conv::conv2d_grad_input(&mut case.recording, &conv, dy, w, dx);
         conv::conv2d_grad_weight(&mut case.recording, &conv, x, dy, Weights::new(conv.weight(), dw.slice));
         let done = case.run();
-        println!("{conv:?}");
+        println!("{conv:?}, exact: {exact_conv}");
         let (ax, aw, ady) = (absolute(&x_values), absolute(&w_values), absolute(&dy_values));
         let size = twin::conv2d(&ax, &aw, shape);
         done.assert_close(y, &twin::conv2d(&x_values, &w_values, shape), |j| {
@@ -117,33 +118,48 @@ fn three_directions_match_their_twins_on_random_shapes() {
 #[test]
 fn few_output_channels_have_kernels_of_their_own() {
     // The kernels of both directions between 40 channels and `channels`.
-    let shaders_of = |lanes: u32, channels: usize, side: usize, kernel: usize, stride: usize| {
-        let class = KernelClass::Software;
-        let facts = Facts { class, subgroup: Some(lanes), int64: true, ..gpu().facts().clone() };
-        let conv =
-            |from, to| Conv2d::new(Shape::new(2, from, side, side), to, kernel, stride, 1).expect("fits");
-        let mut recording = Recording::new(&facts);
-        let mut record = |conv: &Conv2d, forward: bool| {
-            let x = Tensor::transient(&mut recording, "x", conv.input);
-            let y = Tensor::transient(&mut recording, "y", conv.output);
-            let w = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
-            match forward {
-                true => conv::conv2d(&mut recording, conv, x, w, y),
-                false => conv::conv2d_grad_input(&mut recording, conv, y, w, x),
-            }
-            recording.dispatches().last().expect("one").shader
+    let shaders_of =
+        |exact_conv: bool, lanes: u32, channels: usize, side: usize, kernel: usize, stride: usize| {
+            let class = KernelClass::Software;
+            let facts =
+                Facts { class, subgroup: Some(lanes), int64: true, exact_conv, ..gpu().facts().clone() };
+            let conv =
+                |from, to| Conv2d::new(Shape::new(2, from, side, side), to, kernel, stride, 1).expect("fits");
+            let mut recording = Recording::new(&facts);
+            let mut record = |conv: &Conv2d, forward: bool| {
+                let x = Tensor::transient(&mut recording, "x", conv.input);
+                let y = Tensor::transient(&mut recording, "y", conv.output);
+                let w = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
+                match forward {
+                    true => conv::conv2d(&mut recording, conv, x, w, y),
+                    false => conv::conv2d_grad_input(&mut recording, conv, y, w, x),
+                }
+                recording.dispatches().last().expect("one").shader
+            };
+            [record(&conv(40, channels), true), record(&conv(channels, 40), false)]
         };
-        [record(&conv(40, channels), true), record(&conv(channels, 40), false)]
-    };
-    let shaders = |channels, side, kernel, stride| shaders_of(8, channels, side, kernel, stride);
-    let (direct, rows, wide) = ("conv/direct_narrow", "conv/implicit_gemm_narrow", "conv/implicit_gemm");
-    assert_eq!(shaders(16, 8, 3, 1), [direct, direct]);
-    assert_eq!(shaders(16, 14, 3, 1), [rows, rows], "tiles of four by eight would be idle for a quarter");
-    assert_eq!(shaders(16, 32, 3, 2), [rows, rows]);
-    assert_eq!(shaders(16, 12, 5, 1), [rows, rows]);
-    assert_eq!(shaders(17, 8, 3, 2), [wide, wide]);
-    assert_eq!(shaders_of(8, 16, 12, 3, 1), [rows, rows]);
-    assert_eq!(shaders_of(4, 16, 12, 3, 1), [direct, direct], "columns of four lanes fit");
+    let (lines, direct) = ("winograd/narrow", "conv/direct_narrow");
+    let (rows, wide) = ("conv/implicit_gemm_narrow", "conv/implicit_gemm");
+    for (exact, narrow) in [(false, lines), (true, direct)] {
+        let shaders = |channels, side, kernel, stride| shaders_of(exact, 8, channels, side, kernel, stride);
+        assert_eq!(shaders(16, 8, 3, 1), [narrow, narrow]);
+        assert_eq!(shaders(16, 32, 3, 2), [rows, rows]);
+        assert_eq!(shaders(16, 12, 5, 1), [rows, rows]);
+        assert_eq!(shaders(17, 8, 3, 2), [wide, wide]);
+    }
+    assert_eq!(
+        shaders_of(false, 8, 16, 14, 3, 1),
+        [lines, lines],
+        "an eighth of the tiles of two by four is idle"
+    );
+    assert_eq!(shaders_of(false, 8, 16, 13, 3, 1), [rows, rows], "a quarter would be idle");
+    assert_eq!(
+        shaders_of(true, 8, 16, 14, 3, 1),
+        [rows, rows],
+        "tiles of four by eight would be idle for a quarter"
+    );
+    assert_eq!(shaders_of(true, 8, 16, 12, 3, 1), [rows, rows]);
+    assert_eq!(shaders_of(true, 4, 16, 12, 3, 1), [direct, direct], "columns of four lanes fit");
 }
 
 /// Their number decides the order of a sum, so it may not depend on the adapter.

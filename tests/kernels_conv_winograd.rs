@@ -95,6 +95,59 @@ fn three_directions_match_their_twins_on_random_shapes() {
     }
 }
 
+/// Along lines alone: one pass of a transform for each operand, sums over channels and lines of taps.
+#[test]
+fn few_channels_match_their_twins_along_lines() {
+    let mut draw = Draw(33);
+    let mut convs = Vec::new();
+    while convs.len() < 20 {
+        let input = Shape::new(draw.range(1, 5), draw.awkward(16), draw.range(1, 19), draw.range(1, 35));
+        convs.extend(Conv2d::new(input, draw.awkward(16), 3, 1, draw.range(0, 2)));
+    }
+    // Whole tiles; lanes that cross images; a last workgroup of one tile; one side with more channels.
+    for (input, channels) in [
+        (Shape::new(2, 16, 32, 32), 16),
+        (Shape::new(3, 5, 6, 4), 7),
+        (Shape::new(1, 3, 6, 12), 1),
+        (Shape::new(2, 50, 10, 8), 13),
+        (Shape::new(2, 9, 10, 8), 40),
+    ] {
+        convs.extend(Conv2d::new(input, channels, 3, 1, 1));
+    }
+    let matrices = winograd::Matrices::new();
+    let bound = |terms: usize| (terms + 3 * 6 + 2) as f64 * 2f64.powi(-24);
+    let mut runs = [0, 0];
+    for (i, conv) in convs.into_iter().enumerate() {
+        let operands = Operands::random(conv, Kind::Dense, i as u64);
+        let (sizes, shape) = (magnitudes(&operands), operands.twin_shape());
+        for gpu in devices() {
+            for (j, direction) in [Direction::Forward, Direction::GradInput].into_iter().enumerate() {
+                let mut along_lines = false;
+                let results = operands
+                    .run(gpu, &facts(gpu), &[direction], |d| along_lines |= d.shader == "winograd/narrow");
+                if !along_lines {
+                    continue;
+                }
+                runs[j] += 1;
+                let twin = |of: &Operands, m: &winograd::Matrices| match direction {
+                    Direction::Forward => winograd::conv2d_lines(m, &of.x, &of.w, shape),
+                    _ => winograd::conv2d_lines_grad_input(m, &of.dy, &of.w, shape),
+                };
+                let (got, channels) = match direction {
+                    Direction::Forward => (results.y, conv.input.c),
+                    _ => (results.dx, conv.output.c),
+                };
+                let sizes = twin(&sizes, &matrices.absolute());
+                let expected = twin(&operands, &matrices);
+                assert_within(&format!("{conv:?} {direction:?}"), &got, &expected, |i| {
+                    bound(3 * channels) * sizes[i]
+                });
+            }
+        }
+    }
+    assert!(runs.iter().all(|&runs| runs >= 16), "{runs:?} convolutions ran along lines");
+}
+
 /// Together, gradients have the bits that they have alone, also where nothing can be shared.
 #[test]
 fn both_gradients_together_are_those_alone() {
@@ -129,6 +182,11 @@ fn the_twin_is_the_direct_convolution() {
         for (twin, expected) in twins.iter().zip([&expected.y, &expected.dx, &expected.dw]) {
             assert_within(&format!("{conv:?}"), twin, expected, |_| 1e-11);
         }
+        let (m, shape) = (winograd::Matrices::new(), operands.twin_shape());
+        let y = winograd::conv2d_lines(&m, &operands.x, &operands.w, shape);
+        assert_within(&format!("{conv:?} along lines"), &y, &expected.y, |_| 1e-11);
+        let dx = winograd::conv2d_lines_grad_input(&m, &operands.dy, &operands.w, shape);
+        assert_within(&format!("{conv:?} along lines"), &dx, &expected.dx, |_| 1e-11);
     }
 }
 
@@ -159,12 +217,9 @@ fn rounding_is_no_more_than_three_times_that_of_direct_convolutions() {
 fn exact_convolutions_and_shapes_that_do_not_fit_run_directly() {
     let gpu = devices()[0];
     let convs = random_convs(3, 12, Kind::Dense);
-    let large = Conv2d::new(Shape::new(1, 32, 8, 8), 32, 3, 1, 1).unwrap();
-    for (conv, exact) in convs
-        .into_iter()
-        .filter(|c| (c.kernel, c.stride) != (3, 1))
-        .map(|c| (c, false))
-        .chain([(large, true)])
+    let exact = [32, 8].map(|c| (Conv2d::new(Shape::new(1, c, 8, 8), c, 3, 1, 1).unwrap(), true));
+    for (conv, exact) in
+        convs.into_iter().filter(|c| (c.kernel, c.stride) != (3, 1)).map(|c| (c, false)).chain(exact)
     {
         let operands = Operands::random(conv, Kind::Dense, 1);
         let facts = Facts { exact_conv: exact, ..facts(gpu) };
@@ -295,6 +350,7 @@ fn frozen_weights_change_no_bits() {
 fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[
         "three_directions_match_their_twins_on_random_shapes",
+        "few_channels_match_their_twins_along_lines",
         "both_gradients_together_are_those_alone",
         "results_have_the_same_bits_every_time",
     ]);

@@ -1,4 +1,4 @@
-//! Winograd's F(4 x 4, 3 x 3) in float64: the same matrices as `shaders/winograd`, as matrices.
+//! Winograd's F(4 x 4, 3 x 3), and F(4, 3) along lines alone, in float64: the same matrices as `shaders/winograd`, as matrices.
 //!
 //! [`Matrices::absolute`] has every entry's magnitude: on the magnitudes of the operands, its results are what the
 //! rounding errors of a Winograd convolution are relative to (Higham, section 3.5, for each of the products).
@@ -203,4 +203,60 @@ pub fn conv2d_grad_weight(m: &Matrices, gout: &[f64], x: &[f64], shape: ConvShap
         }
     });
     sums.iter().flat_map(|sum| both_sides(&to_taps, sum)).collect()
+}
+
+/// M x.
+fn one_side(matrix: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
+    matrix.iter().map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
+}
+
+/// [`conv2d`] by F(4, 3) along lines: the lines of taps are summed directly.
+pub fn conv2d_lines(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let weights: Vec<Vec<f64>> = w.chunks_exact(TAPS).map(|g| one_side(&m.taps, g)).collect();
+    // Six inputs of a line from column `first` on, zeros outside.
+    let inputs = |n: usize, i: usize, row: usize, first: usize| -> Vec<f64> {
+        let row = row.wrapping_sub(shape.padding);
+        let column = |j: usize| (first + j).wrapping_sub(shape.padding);
+        let inside = |j: usize| row < shape.height && column(j) < shape.width;
+        let line = (n * shape.in_channels + i) * shape.height;
+        (0..INPUTS).map(|j| if inside(j) { x[(line + row) * shape.width + column(j)] } else { 0.0 }).collect()
+    };
+    let mut out = vec![0.0; shape.output_len()];
+    for (n, y) in (0..shape.batch).flat_map(|n| (0..height).map(move |y| (n, y))) {
+        for x0 in (0..width).step_by(OUTPUTS) {
+            let mut products = vec![[0.0; INPUTS]; shape.out_channels];
+            for (i, kh) in (0..shape.in_channels).flat_map(|i| (0..TAPS).map(move |kh| (i, kh))) {
+                let tile = one_side(&m.inputs, &inputs(n, i, y + kh, x0));
+                for (o, products) in products.iter_mut().enumerate() {
+                    let weights = &weights[(o * shape.in_channels + i) * TAPS + kh];
+                    products.iter_mut().zip(&tile).zip(weights).for_each(|((p, v), u)| *p += v * u);
+                }
+            }
+            for (o, products) in products.iter().enumerate() {
+                let line = ((n * shape.out_channels + o) * height + y) * width;
+                let tile = one_side(&m.outputs, products);
+                out[line + x0..line + width].iter_mut().zip(tile).for_each(|(out, value)| *out = value);
+            }
+        }
+    }
+    out
+}
+
+/// Gradient of x likewise: the same of dy, with the weights transposed, their taps in reverse and the rest of the padding (at most 2).
+pub fn conv2d_lines_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+    let taps = TAPS * TAPS;
+    let turned: Vec<f64> = (0..shape.in_channels)
+        .flat_map(|i| (0..shape.out_channels).map(move |o| (o * shape.in_channels + i) * taps))
+        .flat_map(|first| (0..taps).rev().map(move |tap| w[first + tap]))
+        .collect();
+    let shape = ConvShape {
+        in_channels: shape.out_channels,
+        out_channels: shape.in_channels,
+        height: shape.out_height(),
+        width: shape.out_width(),
+        padding: TAPS - 1 - shape.padding,
+        ..shape
+    };
+    conv2d_lines(m, gout, &turned, shape)
 }

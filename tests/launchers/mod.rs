@@ -53,6 +53,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
     };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
+    let exact = Facts { exact_conv: true, ..texture_kernels.clone() };
     let tiles = |rows, columns| Facts {
         tile_rates: TileRates::only(rows, columns),
         ..facts(KernelClass::Discrete, None, false)
@@ -60,6 +61,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
     vec![
         ("software with texture kernels", texture_kernels),
         ("software with memory that is buffer and texture", shared_memory),
+        ("software with exact convolutions", exact),
         ("software with subgroups of 4", facts(KernelClass::Software, Some(4), true)),
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
         ("integrated", facts(KernelClass::Integrated, None, false)),
@@ -280,7 +282,7 @@ fn convolutions(r: &mut Recording) {
     };
     // So few channels that a lane has all of them.
     convolve(Conv2d::new(Shape::new(8, 16, 8, 8), 16, 3, 1, 1).expect("fits"));
-    // The same in lines that are shorter than a tile of columns.
+    // The same in lines that tiles would leave idle.
     convolve(Conv2d::new(Shape::new(8, 16, 7, 7), 16, 3, 1, 1).expect("fits"));
     // Sums of an odd number of texels, direct and by Winograd.
     convolve(Conv2d::new(Shape::new(8, 3, 8, 8), 40, 3, 2, 1).expect("fits"));

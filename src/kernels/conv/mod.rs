@@ -5,7 +5,7 @@
 //! - gradient to input: rows are input pixels, the sum over taps × output channels, columns are input channels;
 //! - gradient to weight: rows are K, the sum runs over output pixels, columns are output channels.
 //!
-//! `software` holds the storage-texture variants for CPU adapters, `direct_narrow` what replaces them for 3x3 kernels with
+//! `software` holds the storage-texture variants for CPU adapters, `narrow` what replaces them for 3x3 kernels with
 //! stride 1 and few output channels, `winograd` for those with more unless exact convolutions are asked for, `tiled` those with workgroup-memory
 //! tiles for GPUs and for every adapter without a fixed subgroup of eight or four.
 
@@ -210,10 +210,10 @@ pub fn conv2d_grads(
 }
 
 pub mod depthwise;
-mod direct_narrow;
 mod epilogue;
 pub use epilogue::ConvNorm;
 use epilogue::Epilogue;
+mod narrow;
 mod software;
 mod tiled;
 mod winograd;

@@ -3,7 +3,7 @@
 //! (one call without branches for eight lanes of four floats).
 
 use super::epilogue::Epilogue;
-use super::{Conv2d, WeightShape, Weights, direct_narrow};
+use super::{Conv2d, WeightShape, Weights, narrow};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
 use crate::kernels::lanes::{NARROW, round, wide};
@@ -48,8 +48,8 @@ pub fn conv2d(
 ) {
     let source = recording.as_texture("conv2d x", x.slice);
     let weights = recording.once_for(w.slice, |recording| recording.as_texture("conv2d w", w.slice));
-    if direct_narrow::applies(recording.facts().lanes(), conv, conv.output) {
-        return direct_narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
+    if narrow::applies(recording.facts(), conv, conv.output) {
+        return narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
     }
     let off = -(conv.padding as i32);
     let geometry = Geometry {
@@ -77,8 +77,8 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
     transpose_weights(recording, w, Weights::new(turned, transposed));
     let source = recording.as_texture("conv2d dy", dy.slice);
     let weights = recording.as_texture("conv2d transposed weights", transposed);
-    if direct_narrow::applies(recording.facts().lanes(), conv, conv.input) {
-        return direct_narrow::conv2d_grad_input(recording, conv, source, weights, dx);
+    if narrow::applies(recording.facts(), conv, conv.input) {
+        return narrow::conv2d_grad_input(recording, conv, source, weights, dx);
     }
     let (s, p) = (conv.stride, conv.padding);
     // A class with first pixel `first` of a side of `length` pixels: its size, first tap, taps and offset.

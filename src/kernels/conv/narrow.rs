@@ -1,0 +1,102 @@
+//! 3x3 convolutions with stride 1 and few output channels, for the software class: too few for Winograd's transforms to pay
+//! where they pass through memory, and for the 32 columns of a tile. A lane has all channels of its outputs.
+//!
+//! Winograd's F(4, 3) along the lines of an image takes half the products of a direct convolution (its F(4 x 4, 3 x 3) a quarter), and needs no
+//! memory for what is transformed. With exact convolutions the sums are direct.
+
+use super::Conv2d;
+use super::epilogue::Epilogue;
+use crate::gpu::shader::Defines;
+use crate::gpu::{Binding, Dispatch, Facts, Recording, TextureId};
+use crate::kernels::lanes::{NARROW, wide};
+use crate::kernels::{Shape, Tensor};
+
+/// How outputs are dealt out.
+struct Tiling {
+    shader: &'static str,
+    /// Outputs of a tile.
+    lines: usize,
+    columns: usize,
+    /// Tiles of a workgroup.
+    tiles: usize,
+}
+
+impl Tiling {
+    fn of(facts: &Facts) -> Tiling {
+        let lanes = facts.lanes();
+        match facts.exact_conv {
+            // A tile's columns are lanes. With eight lines, 5.3 ms instead of 4.8 (16 channels, 64 images of 32 x 32).
+            true => Tiling { shader: "conv/direct_narrow", lines: 4, columns: lanes, tiles: 1 },
+            // A lane has a tile. With one, three and four lines, 31.8, 25.1 and 25.5 ms of a step instead of 25.4 (width 16).
+            false => Tiling { shader: "winograd/narrow", lines: 2, columns: 4, tiles: lanes },
+        }
+    }
+}
+
+/// Whether a convolution of this kernel, stride and padding to `output` runs this way: an eighth of its tiles may lie outside of
+/// the image; with more, tiles of rows, which cross lines, are faster. More padding than 2 would leave less than none for the gradient.
+pub fn applies(facts: &Facts, conv: &Conv2d, output: Shape) -> bool {
+    let Tiling { lines, columns, .. } = Tiling::of(facts);
+    let tiled = output.w.next_multiple_of(columns) * output.h.next_multiple_of(lines);
+    (conv.kernel, conv.stride) == (3, 1)
+        && conv.padding <= 2
+        && output.c4() <= NARROW
+        && 8 * output.pixels() >= 7 * tiled
+}
+
+/// Forward: see `super::conv2d`.
+pub fn conv2d(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    (source, input): (TextureId, Shape),
+    weights: TextureId,
+    epilogue: &Epilogue,
+    y: Tensor,
+) {
+    record(recording, conv, (source, input, conv.padding), (weights, 0, 1), epilogue, y);
+}
+
+/// Gradient to the input, from weights that are transposed: the taps in reverse, over dy with the rest of the padding.
+pub fn conv2d_grad_input(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    upstream: TextureId,
+    weights: TextureId,
+    dx: Tensor,
+) {
+    let source = (upstream, conv.output, 2 - conv.padding);
+    record(recording, conv, source, (weights, 8, -1), &Epilogue::default(), dx);
+}
+
+fn record(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    (source, input, padding): (TextureId, Shape, usize),
+    (weights, first_tap, tap_step): (TextureId, u32, i32),
+    epilogue: &Epilogue,
+    out: Tensor,
+) {
+    let tiling = Tiling::of(recording.facts());
+    let tiles_line = out.shape.w.div_ceil(tiling.columns);
+    let tiles_image = out.shape.h.div_ceil(tiling.lines) * tiles_line;
+    let tiles = out.shape.n * tiles_image;
+    let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
+    let defines = Defines::new()
+        .with("LANES", recording.facts().lanes())
+        .with("LINES", tiling.lines)
+        .with("COLUMNS4", out.shape.c4())
+        .with("WIDE", wide(tiles + tiling.tiles));
+    let defines = epilogue.bind(defines, &mut bindings);
+    let mut immediates: Vec<u32> = [tiles, tiles_image, tiles_line].map(|v| v as u32).to_vec();
+    immediates.extend([input.c4(), input.h, input.w, padding].map(|v| v as u32));
+    immediates.extend([out.shape.h as u32, out.shape.w as u32, first_tap, tap_step as u32]);
+    recording.dispatch(Dispatch {
+        shader: tiling.shader,
+        defines,
+        bindings,
+        immediates,
+        grid: recording.grid(tiles.div_ceil(tiling.tiles) as u64),
+        flops: conv.flops(),
+        bytes: input.bytes() + conv.weight().bytes() + out.shape.bytes() + epilogue.bytes(),
+    });
+}
