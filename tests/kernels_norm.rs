@@ -6,7 +6,7 @@ use contraleak::gpu::{Facts, Recording};
 use contraleak::graph::{Form, Graph, Init, Memory, ParameterSet, Role, Value, ops};
 use contraleak::kernels::elementwise::Unary;
 use contraleak::kernels::norm::{self, BatchNormEval, BatchNormGrad, BatchNormTrain};
-use contraleak::kernels::{Shape, Tensor};
+use contraleak::kernels::{Shape, Tensor, elementwise};
 use contraleak::reference::elementwise::Activation;
 use contraleak::reference::norm as twin;
 
@@ -23,12 +23,13 @@ fn twin_activation(f: Option<Unary>) -> Activation {
 }
 
 /// Random shapes with at least two values a channel, and shapes that reach the unrolled loops, shares of
-/// many images, matrices and one long row.
+/// many images, shares of a whole and a short segment, matrices and one long row.
 fn shapes(seed: u64) -> Vec<(u64, Shape)> {
     let mut all = random_shapes(seed, 6);
     all.extend([
         (1, Shape::new(3, 5, 67, 61)),
         (2, Shape::new(130, 9, 4, 4)),
+        (6, Shape::new(3, 5, 16, 40)),
         (3, Shape::matrix(257, 13)),
         (4, Shape::matrix(2, 1)),
         (5, Shape::new(1, 6, 1, 2)),
@@ -496,6 +497,57 @@ fn a_large_mean_costs_no_variance() {
     for shape in [Shape::new(4, 5, 31, 29), Shape::matrix(300, 7), Shape::new(70, 3, 4, 4)] {
         check_train(&Host::new(21, shape, Some(Unary::Relu), false, 1000.0));
         check_train(&Host::new(22, shape, None, false, -1000.0));
+    }
+}
+
+/// Whether the sum of two gradients is a pass of its own or not is a question of time alone.
+#[test]
+fn a_second_gradient_has_the_bits_of_a_sum_before() {
+    for (shape, facts) in [Shape::new(70, 6, 4, 4), Shape::new(3, 9, 7, 5)]
+        .into_iter()
+        .flat_map(|shape| every_class(gpu()).into_iter().map(move |facts| (shape, facts)))
+    {
+        let results = |fused: bool| {
+            let mut draw = Draw(7);
+            let mut case = Case::with_facts(gpu(), &facts);
+            let mut input = |case: &mut Case, label, shape: Shape| {
+                let values: Vec<f64> = (0..shape.elements()).map(|_| draw.unit()).collect();
+                case.input(label, shape, &values)
+            };
+            let [x, y, dy, second] = ["x", "y", "dy", "second"].map(|label| input(&mut case, label, shape));
+            let vector = Shape::matrix(1, shape.c);
+            let [gamma, beta, mean, spread] =
+                ["gamma", "beta", "mean", "spread"].map(|label| input(&mut case, label, vector));
+            let [dx, dresidual] = ["dx", "dresidual"].map(|label| case.output(label, shape));
+            let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|label| case.output(label, vector));
+            let mut grad = BatchNormGrad {
+                x,
+                y,
+                dy,
+                dy_second: Some(second),
+                gamma,
+                beta,
+                mean,
+                spread,
+                activation: Some(Unary::Relu),
+                dx,
+                dresidual: Some(dresidual),
+                dgamma,
+                dbeta,
+            };
+            if !fused {
+                let sum = case.output("sum", shape);
+                elementwise::add(&mut case.recording, dy, second, sum);
+                grad = BatchNormGrad { dy: sum, dy_second: None, ..grad };
+            }
+            norm::batch_norm_train_grad(&mut case.recording, &grad);
+            let done = case.run();
+            [dx, dresidual, dgamma, dbeta]
+                .map(|t| done.packed(t).iter().map(|v| v.to_bits()).collect::<Vec<u32>>())
+        };
+        let fused = results(true);
+        assert!(fused.iter().all(|bits| bits.iter().any(|b| *b != 0)), "{shape}: nothing but zeros");
+        assert_eq!(fused, results(false), "{shape}, {:?}", facts.class);
     }
 }
 

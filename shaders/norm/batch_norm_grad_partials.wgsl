@@ -3,6 +3,7 @@
 // [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g, and with SECOND 7: what is added to dy; otherwise, where there
 // is an activation, its result is computed again from 5: γ, 6: β, which saves the read of y.
 // With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
+// TURN texels of a share in a turn of the loop, a divisor of all that an image has of one.
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y, second), with RESIDUAL one write.
 #import common/grid
 #import common/planes
@@ -56,24 +57,27 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     var product = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.begin; p < share.stop; p += planes.lanes) {
-            let d = load_x(start + p) - mu;
-            var g = load_dy(start + p);
+        for (var p = share.begin; p < share.stop; p += ${TURN}u * planes.lanes) {
+#for t in 0..TURN
+            let p${t} = start + p + ${t}u * planes.lanes;
+            let d${t} = load_x(p${t}) - mu;
+            var g${t} = load_dy(p${t});
 #if RESIDUAL
 #if SECOND
-            g += load_second(start + p);
+            g${t} += load_second(p${t});
 #endif
-            g = activation_gradient(load_y(start + p), g);
-            store_dresidual(start + p, g);
+            g${t} = activation_gradient(load_y(p${t}), g${t});
+            store_dresidual(p${t}, g${t});
 #else
 #if ACTIVATED
-            g = activation_gradient(activate(fma(d, scale, shift)), g);
+            g${t} = activation_gradient(activate(fma(d${t}, scale, shift)), g${t});
 #endif
 #endif
-            sum += g;
-            product = fma(g, d, product);
+            sum += g${t};
+            product = fma(g${t}, d${t}, product);
+#end
             // Spares a turn without lanes (docs/kernels.md).
-            if p + planes.lanes >= share.stop { break; }
+            if p + ${TURN}u * planes.lanes >= share.stop { break; }
         }
         if n + 1u >= share.end { break; }
     }

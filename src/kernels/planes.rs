@@ -87,6 +87,13 @@ impl Planes {
         Defines::new().with("WORKGROUP", workgroup).with("WIDE", !exact)
     }
 
+    /// Texels that a turn of a loop over the pixels of an image takes of a share: two, where there is no odd one in any. That saves a
+    /// CPU a half of what a turn costs beside its texels.
+    pub fn turn(&self) -> usize {
+        let pair = 2 * self.lanes;
+        if self.pixels.is_multiple_of(pair) && self.segment_pixels.is_multiple_of(pair) { 2 } else { 1 }
+    }
+
     /// One invocation for each share.
     pub fn grid(&self, recording: &Recording) -> [u32; 3] {
         recording.grid((self.shares() as u64).div_ceil(u64::from(WORKGROUP)))

@@ -77,7 +77,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     ];
     // The gradient before the activation, where a tensor holds it after the first pass.
     let mut known = None;
-    let mut reduce_defines = activated(planes.defines(recording, WORKGROUP));
+    let mut reduce_defines = activated(planes.defines(recording, WORKGROUP)).with("TURN", planes.turn());
     if splits > 1 {
         reduce_defines = reduce_defines.with("SPLIT", 1);
     }
