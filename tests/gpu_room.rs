@@ -311,7 +311,7 @@ fn with_derived(w: &Buffer, x: &Buffer, y: &Buffer, frozen: bool, shared_memory:
         elementwise::scale(&mut recording, last, if i % 2 == 0 { 2.0 } else { 0.5 }, next);
         last = next;
         if i == 1 || i == 3 {
-            let of_w = recording.once_for(w.slice, |recording| {
+            let of_w = recording.once_for(&[w.slice], |recording| {
                 let half = Tensor::transient(recording, "w / 2", w.shape);
                 let of_w = Tensor::transient(recording, "of w", w.shape);
                 elementwise::scale(recording, w, 0.5, half);
@@ -376,7 +376,7 @@ fn what_would_spoil_the_first_submit_is_refused() {
         to
     };
     let (mut recording, w_row, x_row) = frozen();
-    recording.once_for(w_row.slice, |recording| made(recording, x_row));
+    recording.once_for(&[w_row.slice], |recording| made(recording, x_row));
     assert_says(&refused(&recording), &["x: is read by what only the first submit does", "neither frozen"]);
 
     let (mut recording, w_row, x_row) = frozen();
@@ -384,7 +384,7 @@ fn what_would_spoil_the_first_submit_is_refused() {
     assert_says(&refused(&recording), &["w: is written, but is frozen"]);
 
     let (mut recording, w_row, x_row) = frozen();
-    let of_w = recording.once_for(w_row.slice, |recording| made(recording, w_row));
+    let of_w = recording.once_for(&[w_row.slice], |recording| made(recording, w_row));
     elementwise::scale(&mut recording, x_row, 2.0, of_w);
     assert_says(&refused(&recording), &["made: is written", "left by the first submit"]);
 }

@@ -310,13 +310,13 @@ impl Recording {
         self.frozen.push(buffer);
     }
 
-    /// What `record` records: done by the first submit of a program alone, before all else, where `from` is frozen, and by every one elsewhere.
+    /// What `record` records: done by the first submit of a program alone, before all else, where all of `from` is frozen, and by every one elsewhere.
     /// `record` reads nothing but `from` and its own results, and nothing else writes these; a plan refuses what does. They live as
     /// long as the program and share no memory, a copy in each program.
-    pub fn once_for<T>(&mut self, from: Slice, record: impl FnOnce(&mut Recording) -> T) -> T {
+    pub fn once_for<T>(&mut self, from: &[Slice], record: impl FnOnce(&mut Recording) -> T) -> T {
         let first = self.ops.len();
         let result = record(self);
-        if self.frozen.contains(&from.buffer) {
+        if from.iter().all(|slice| self.frozen.contains(&slice.buffer)) {
             self.once.push(first..self.ops.len());
         }
         result

@@ -323,6 +323,7 @@ impl<'a> PixelInput<'a> {
         let normalised = graph.apply1(BatchNormEval { activation: None }, &inputs)?;
         let y = self.encoder.trace(graph, normalised)?;
         recording.freeze(&self.encoder.weights.trained);
+        recording.freeze(&self.encoder.weights.state);
         let mut memory = self.encoder.weights.memory(&self.encoder.model.parameters, graph, recording);
         for (name, constant) in names.iter().zip(&self.constants) {
             memory = memory.with_input(name, recording.persistent(constant));

@@ -130,6 +130,7 @@ fn record(
 
     let mut recording = Recording::new(allocator.facts());
     recording.freeze(&encoder.weights.trained);
+    recording.freeze(&encoder.weights.state);
     let input = Shape::new(rows, 3, size, size);
     let view = Tensor::transient(&mut recording, "views", input);
     let batch = Batch {

@@ -31,21 +31,24 @@ pub(super) struct Epilogue {
 }
 
 impl Epilogue {
-    /// Records the kernel that folds `norm`: scale = γ/√(σ² + ε), shift = β − μ·scale.
+    /// Records the kernel that folds `norm`, for the first submit alone where nothing changes it: scale = γ/√(σ² + ε), shift = β − μ·scale.
     pub fn fold(recording: &mut Recording, norm: &ConvNorm) -> Epilogue {
         let o4 = norm.gamma.shape.c4();
-        let folded = recording.transient("folded batch norm", 2 * o4 as u64 * 16);
-        let vectors = [norm.gamma, norm.beta, norm.running_mean, norm.running_variance];
-        let mut bindings: Vec<Binding> = vectors.map(|t| Binding::Read(t.slice)).to_vec();
-        bindings.push(Binding::Write(folded));
-        recording.dispatch(Dispatch {
-            shader: "conv/fold_batch_norm",
-            defines: Defines::new().with("WORKGROUP", WORKGROUP),
-            bindings,
-            immediates: vec![o4 as u32, EPSILON.to_bits()],
-            grid: [o4.div_ceil(WORKGROUP as usize) as u32, 1, 1],
-            flops: 16 * o4 as u64,
-            bytes: 6 * o4 as u64 * 16,
+        let vectors = [norm.gamma, norm.beta, norm.running_mean, norm.running_variance].map(|t| t.slice);
+        let folded = recording.once_for(&vectors, |recording| {
+            let folded = recording.transient("folded batch norm", 2 * o4 as u64 * 16);
+            let mut bindings: Vec<Binding> = vectors.map(Binding::Read).to_vec();
+            bindings.push(Binding::Write(folded));
+            recording.dispatch(Dispatch {
+                shader: "conv/fold_batch_norm",
+                defines: Defines::new().with("WORKGROUP", WORKGROUP),
+                bindings,
+                immediates: vec![o4 as u32, EPSILON.to_bits()],
+                grid: [o4.div_ceil(WORKGROUP as usize) as u32, 1, 1],
+                flops: 16 * o4 as u64,
+                bytes: 6 * o4 as u64 * 16,
+            });
+            folded
         });
         Epilogue { folded: Some(folded), residual: norm.residual, activation: norm.activation }
     }

@@ -47,7 +47,7 @@ pub fn conv2d(
     y: Tensor,
 ) {
     let source = recording.as_texture("conv2d x", x.slice);
-    let weights = recording.once_for(w.slice, |recording| recording.as_texture("conv2d w", w.slice));
+    let weights = recording.once_for(&[w.slice], |recording| recording.as_texture("conv2d w", w.slice));
     if narrow::applies(recording.facts(), conv, conv.output) {
         return narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
     }

@@ -224,7 +224,7 @@ fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
     if let Some(texture) = recording.derived(TRANSFORMED, w.slice) {
         return texture;
     }
-    let texture = recording.once_for(w.slice, |recording| transform(recording, w));
+    let texture = recording.once_for(&[w.slice], |recording| transform(recording, w));
     recording.keep_derived(TRANSFORMED, w.slice, texture);
     texture
 }
