@@ -9,9 +9,10 @@ use contraleak::graph::{Form, Graph, Memory, Value, ops};
 use contraleak::kernels::conv::{self, Conv2d, ConvNorm, Weights};
 use contraleak::kernels::elementwise::Unary;
 use contraleak::kernels::norm::EPSILON;
-use contraleak::kernels::{Shape, tune};
+use contraleak::kernels::{Shape, Tensor, tune};
 use contraleak::reference::elementwise::Activation;
 use contraleak::reference::norm as twin;
+use std::collections::BTreeSet;
 
 /// Half a unit in the last place of 1.
 const U: f64 = 1.0 / 16_777_216.0;
@@ -26,15 +27,16 @@ const FUSIONS: [Fusion; 5] = [
     (None, Activation::Identity, true),
 ];
 
-/// One for each kernel that stores results: Winograd's with several chunks and with padding channels, few channels in long
-/// lines and in short ones, a strided one, a linear layer.
+/// One for each kernel that stores results: Winograd's with several chunks and with padding channels, few channels in images that fill tiles of four
+/// by eight, of two by four alone, and neither, a strided one, a linear layer.
 fn every_kernel() -> Vec<Conv2d> {
     let mut list = Vec::new();
     for (input, channels, kernel, stride) in [
         (Shape::new(13, 64, 32, 32), 64, 3, 1),
         (Shape::new(2, 18, 7, 9), 30, 3, 1),
+        (Shape::new(2, 5, 15, 31), 13, 3, 1),
         (Shape::new(2, 5, 9, 10), 13, 3, 1),
-        (Shape::new(3, 9, 7, 5), 14, 3, 1),
+        (Shape::new(3, 9, 3, 3), 14, 3, 1),
         (Shape::new(3, 64, 7, 7), 70, 3, 2),
         (Shape::matrix(37, 130), 65, 1, 1),
     ] {
@@ -94,6 +96,7 @@ fn check(gpu: &Gpu, facts: &Facts, conv: &Conv2d, fusion: Fusion, seed: u64) -> 
 fn a_folded_batch_norm_is_the_batch_norm_of_what_is_stored_alone() {
     let random = random_convs(31, 12, Kind::Dense).into_iter().zip(FUSIONS.into_iter().cycle());
     let every = every_kernel().into_iter().flat_map(|conv| FUSIONS.map(|fusion| (conv, fusion)));
+    let mut seen = BTreeSet::new();
     for (i, (conv, fusion)) in random.chain(every).enumerate() {
         for gpu in devices() {
             for facts in every_class(gpu) {
@@ -101,10 +104,67 @@ fn a_folded_batch_norm_is_the_batch_norm_of_what_is_stored_alone() {
                 for facts in [facts, exact] {
                     let shaders = check(gpu, &facts, &conv, fusion, i as u64);
                     assert!(!shaders.contains(&"norm/batch_norm_apply"), "{shaders:?}");
+                    seen.extend(shaders);
                 }
             }
         }
     }
+    for shader in [
+        "winograd/output",
+        "winograd/narrow",
+        "conv/direct_narrow",
+        "conv/implicit_gemm_narrow",
+        "conv/implicit_gemm",
+    ] {
+        assert!(seen.contains(shader), "{shader} is not among {seen:?}");
+    }
+}
+
+/// Parameters and running statistics lie in two buffers; the first submit alone folds what both promise to keep, into the same bits.
+#[test]
+fn frozen_batch_norms_are_folded_once() {
+    let gpu = devices()[0];
+    let conv = Conv2d::new(Shape::new(2, 8, 6, 8), 8, 3, 1, 1).expect("fits");
+    let vector = Shape::matrix(1, conv.output.c);
+    let values = |seed: u64, bytes: u64| -> Vec<f32> {
+        let mut draw = Draw(seed);
+        // Variances are among them.
+        (0..bytes / 4).map(|_| draw.unit() as f32 + 1.5).collect()
+    };
+    let upload = |label, seed, bytes| gpu.buffer_with(label, &values(seed, bytes)).expect("fits");
+    let (trained, state, w) =
+        (upload("trained", 1, 512), upload("state", 2, 512), upload("w", 3, conv.weight().bytes()));
+    let (x, y) = (upload("x", 4, conv.input.bytes()), upload("y", 5, conv.output.bytes()));
+    let results = |frozen: [bool; 2]| -> (usize, Vec<Vec<u32>>) {
+        let mut recording = Recording::new(gpu.facts());
+        for (buffer, _) in [&trained, &state].into_iter().zip(frozen).filter(|(_, frozen)| *frozen) {
+            recording.freeze(buffer);
+        }
+        let [gamma, beta, running_mean, running_variance] =
+            [(&trained, 0), (&trained, 256), (&state, 0), (&state, 256)].map(|(buffer, at)| {
+                Tensor::new(vector, recording.persistent(buffer).part(at, vector.bytes()))
+            });
+        let norm = ConvNorm { gamma, beta, running_mean, running_variance, residual: None, activation: None };
+        let weights = Weights::new(conv.weight(), recording.persistent(&w));
+        let from = Tensor::new(conv.input, recording.persistent(&x));
+        let to = Tensor::new(conv.output, recording.persistent(&y));
+        conv::conv2d_norm(&mut recording, &conv, from, weights, &norm, to);
+        let program = Program::build(gpu, &recording).expect("builds");
+        let folds = program.dispatches().iter().filter(|d| d.shader == "conv/fold_batch_norm").count();
+        let submit = |seed| {
+            gpu.write(&x, 0, &values(seed, conv.input.bytes())).expect("fits");
+            program.run(gpu).expect("runs");
+            let y: Vec<f32> = gpu.read(&y, 0, conv.output.bytes() as usize / 4).expect("fits");
+            y.into_iter().map(f32::to_bits).collect()
+        };
+        (folds, (6..9).map(submit).collect())
+    };
+    let (folds, expected) = results([false, false]);
+    assert_eq!(folds, 1);
+    assert_ne!(expected[0], expected[1]);
+    assert_eq!(results([true, false]), (1, expected.clone()), "statistics may change");
+    assert_eq!(results([false, true]), (1, expected.clone()), "parameters may change");
+    assert_eq!(results([true, true]), (0, expected));
 }
 
 /// Tiles that only measured rates choose.

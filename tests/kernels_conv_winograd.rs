@@ -56,9 +56,9 @@ fn magnitudes(of: &Operands) -> Operands {
 }
 
 /// Roundings on the way of one product: at most six in each pass of a transform (its constants' included), of which
-/// there are two for each of the three operands; the product; as many additions as the sum has terms.
-fn roundings(terms: usize) -> f64 {
-    (terms + 3 * 2 * 6 + 2) as f64 * 2f64.powi(-24)
+/// there are `passes` for each of the three operands; the product; as many additions as the sum has terms.
+fn roundings(passes: usize, terms: usize) -> f64 {
+    (terms + 3 * passes * 6 + 2) as f64 * 2f64.powi(-24)
 }
 
 fn check(of: &Operands, results: &Results) {
@@ -75,7 +75,7 @@ fn check(of: &Operands, results: &Results) {
     for (((got, expected), sizes), terms) in
         [&results.y, &results.dx, &results.dw].into_iter().zip(&expected).zip(&sizes).zip(terms)
     {
-        assert_within(&format!("{conv:?}"), got, expected, |i| roundings(terms) * sizes[i]);
+        assert_within(&format!("{conv:?}"), got, expected, |i| roundings(2, terms) * sizes[i]);
     }
 }
 
@@ -98,40 +98,50 @@ fn three_directions_match_their_twins_on_random_shapes() {
 /// Along lines alone: one pass of a transform for each operand, sums over channels and lines of taps.
 #[test]
 fn few_channels_match_their_twins_along_lines() {
+    let conv = |input, channels, padding| Conv2d::new(input, channels, 3, 1, padding);
+    // Convolutions that run this way forwards and in their gradient to the input, or in one of the two.
+    let (both, forward, gradient) = ([true, true], [true, false], [false, true]);
+    let mut cases: Vec<(Conv2d, Option<[bool; 2]>)> = [
+        // Whole tiles; lanes that cross images; a last workgroup of one tile; one to four texels of channels.
+        (Shape::new(2, 16, 32, 32), 16, 1, both),
+        (Shape::new(3, 5, 6, 4), 7, 1, both),
+        (Shape::new(1, 3, 6, 12), 1, 1, both),
+        (Shape::new(2, 12, 11, 7), 10, 1, both),
+        // Every padding, sides that are no multiples of a tile, lines that are shorter than one.
+        (Shape::new(2, 5, 14, 21), 13, 2, both),
+        (Shape::new(3, 9, 8, 8), 4, 0, both),
+        (Shape::new(2, 6, 5, 3), 5, 1, both),
+        // More channels on one side, which may be Winograd's in two dimensions there, or direct.
+        (Shape::new(2, 50, 10, 8), 13, 1, forward),
+        (Shape::new(2, 37, 18, 18), 9, 0, forward),
+        (Shape::new(2, 9, 10, 8), 40, 1, gradient),
+    ]
+    .into_iter()
+    .filter_map(|(input, channels, padding, runs)| Some((conv(input, channels, padding).ok()?, Some(runs))))
+    .collect();
+    assert_eq!(cases.len(), 10, "all of them fit");
     let mut draw = Draw(33);
-    let mut convs = Vec::new();
-    while convs.len() < 20 {
+    while cases.len() < 30 {
         let input = Shape::new(draw.range(1, 5), draw.awkward(16), draw.range(1, 19), draw.range(1, 35));
-        convs.extend(Conv2d::new(input, draw.awkward(16), 3, 1, draw.range(0, 2)));
-    }
-    // Whole tiles; lanes that cross images; a last workgroup of one tile; one side with more channels.
-    for (input, channels) in [
-        (Shape::new(2, 16, 32, 32), 16),
-        (Shape::new(3, 5, 6, 4), 7),
-        (Shape::new(1, 3, 6, 12), 1),
-        (Shape::new(2, 50, 10, 8), 13),
-        (Shape::new(2, 9, 10, 8), 40),
-    ] {
-        convs.extend(Conv2d::new(input, channels, 3, 1, 1));
+        let random = conv(input, draw.awkward(16), draw.range(0, 2));
+        cases.extend(random.into_iter().map(|conv| (conv, None)));
     }
     let matrices = winograd::Matrices::new();
-    let bound = |terms: usize| (terms + 3 * 6 + 2) as f64 * 2f64.powi(-24);
-    let mut runs = [0, 0];
-    for (i, conv) in convs.into_iter().enumerate() {
+    let mut random_runs = 0;
+    for (i, (conv, expected_runs)) in cases.into_iter().enumerate() {
         let operands = Operands::random(conv, Kind::Dense, i as u64);
         let (sizes, shape) = (magnitudes(&operands), operands.twin_shape());
         for gpu in devices() {
-            for (j, direction) in [Direction::Forward, Direction::GradInput].into_iter().enumerate() {
-                let mut along_lines = false;
-                let results = operands
-                    .run(gpu, &facts(gpu), &[direction], |d| along_lines |= d.shader == "winograd/narrow");
-                if !along_lines {
+            let mut runs = [false; 2];
+            for (runs, direction) in runs.iter_mut().zip([Direction::Forward, Direction::GradInput]) {
+                let results =
+                    operands.run(gpu, &facts(gpu), &[direction], |d| *runs |= d.shader == "winograd/narrow");
+                if !*runs {
                     continue;
                 }
-                runs[j] += 1;
                 let twin = |of: &Operands, m: &winograd::Matrices| match direction {
-                    Direction::Forward => winograd::conv2d_lines(m, &of.x, &of.w, shape),
-                    _ => winograd::conv2d_lines_grad_input(m, &of.dy, &of.w, shape),
+                    Direction::Forward => winograd::conv2d_narrow(m, &of.x, &of.w, shape),
+                    _ => winograd::conv2d_narrow_grad_input(m, &of.dy, &of.w, shape),
                 };
                 let (got, channels) = match direction {
                     Direction::Forward => (results.y, conv.input.c),
@@ -140,12 +150,16 @@ fn few_channels_match_their_twins_along_lines() {
                 let sizes = twin(&sizes, &matrices.absolute());
                 let expected = twin(&operands, &matrices);
                 assert_within(&format!("{conv:?} {direction:?}"), &got, &expected, |i| {
-                    bound(3 * channels) * sizes[i]
+                    roundings(1, 3 * channels) * sizes[i]
                 });
+            }
+            match expected_runs {
+                Some(expected) => assert_eq!(runs, expected, "{conv:?}: forwards and backwards along lines"),
+                None => random_runs += usize::from(runs[0]) + usize::from(runs[1]),
             }
         }
     }
-    assert!(runs.iter().all(|&runs| runs >= 16), "{runs:?} convolutions ran along lines");
+    assert!(random_runs >= 40, "{random_runs} of 80 random convolutions ran along lines");
 }
 
 /// Together, gradients have the bits that they have alone, also where nothing can be shared.
@@ -183,9 +197,9 @@ fn the_twin_is_the_direct_convolution() {
             assert_within(&format!("{conv:?}"), twin, expected, |_| 1e-11);
         }
         let (m, shape) = (winograd::Matrices::new(), operands.twin_shape());
-        let y = winograd::conv2d_lines(&m, &operands.x, &operands.w, shape);
+        let y = winograd::conv2d_narrow(&m, &operands.x, &operands.w, shape);
         assert_within(&format!("{conv:?} along lines"), &y, &expected.y, |_| 1e-11);
-        let dx = winograd::conv2d_lines_grad_input(&m, &operands.dy, &operands.w, shape);
+        let dx = winograd::conv2d_narrow_grad_input(&m, &operands.dy, &operands.w, shape);
         assert_within(&format!("{conv:?} along lines"), &dx, &expected.dx, |_| 1e-11);
     }
 }
@@ -236,11 +250,14 @@ fn exact_convolutions_and_shapes_that_do_not_fit_run_directly() {
 
 #[test]
 fn results_have_the_same_bits_every_time() {
-    let conv = Conv2d::new(Shape::new(13, 32, 16, 16), 48, 3, 1, 1).unwrap();
-    let operands = Operands::random(conv, Kind::Dense, 2);
-    let gpu = devices()[1];
-    let run = || operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |_| ());
-    assert_eq!(run(), run());
+    // In two dimensions, and along lines.
+    for (from, to) in [(32, 48), (13, 16)] {
+        let conv = Conv2d::new(Shape::new(13, from, 16, 16), to, 3, 1, 1).unwrap();
+        let operands = Operands::random(conv, Kind::Dense, 2);
+        let gpu = devices()[1];
+        let run = || operands.run(gpu, &facts(gpu), &EVERY_DIRECTION, |_| ());
+        assert_eq!(run(), run(), "{conv:?}");
+    }
 }
 
 /// What would not fit a binding when transformed runs directly; what fits in parts is cut so that it does.
@@ -305,7 +322,7 @@ fn weights_are_transformed_again_only_if_they_changed() {
 #[test]
 fn frozen_weights_change_no_bits() {
     let gpu = devices()[0];
-    // Winograd's, and direct ones: two in a row share the memory of what lies between.
+    // Winograd's, a direct one, and one along lines: two in a row share the memory of what lies between.
     for (channels, stride) in [(32, 1), (24, 2), (8, 1)] {
         let conv = Conv2d::new(Shape::new(3, channels, 9, 8), channels, 3, stride, 1).expect("fits");
         let second = Conv2d::new(conv.output, channels, 3, stride, 1).expect("fits");

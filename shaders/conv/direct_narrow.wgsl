@@ -1,4 +1,4 @@
-// 3x3 convolutions with stride 1 and at most 16 output channels, in either direction:
+// 3x3 convolutions with stride 1 and at most 16 output channels, in either direction, for exact convolutions (winograd/narrow otherwise):
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes = LINES lines x LANES columns of outputs with all channels: a lane is a column, so that a
@@ -7,16 +7,7 @@
 #import common/divide
 #import common/texel
 #import common/pack64
-
-struct Params {
-    tiles: u32, tiles_image: u32, tiles_line: u32,
-    c4: u32, height: u32, width: u32, padding: u32,
-    out_height: u32, out_width: u32, first_tap: u32, tap_step: i32,
-}
-var<immediate> params: Params;
-@group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var weights: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;
+#import conv/narrow_params
 #import conv/epilogue
 
 @compute @workgroup_size(${LANES})

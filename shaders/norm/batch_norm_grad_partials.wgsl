@@ -3,7 +3,7 @@
 // [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g, and with SECOND 7: what is added to dy; otherwise, where there
 // is an activation, its result is computed again from 5: γ, 6: β, which saves the read of y.
 // With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
-// TURN texels of a share in a turn of the loop, a divisor of all that an image has of one.
+// TURN: texels of a share in a turn of the loop; it divides what each share has in an image.
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y, second), with RESIDUAL one write.
 #import common/grid
 #import common/planes

@@ -1,24 +1,16 @@
-// 3x3 convolutions with stride 1 and at most 16 output channels by Winograd's F(4, 3) along the lines of an image, in either direction:
+// 3x3 convolutions with stride 1 and at most 16 output channels by Winograd's F(4, 3) along the lines of an image, in either direction (conv/direct_narrow
+// where exact ones are asked for):
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // where six products take the place of the twelve of four outputs and three taps. Tiles, weights and sums are transformed here: nothing
 // passes through memory, which is what makes it pay at so few channels.
 // binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes; a lane has a tile of LINES x 4 outputs with all channels. Weights come by broadcast.
-// Grid: tiles within lines of tiles within images, LANES to a workgroup. Roofline: arithmetic, 1 flop of a multiply–add's 2.
+// Grid: tiles within lines of tiles within images, LANES to a workgroup. Roofline: arithmetic, half of the direct flops that it is counted by, and the transforms.
 #import common/divide
 #import common/texel
 #import common/pack64
 #import winograd/transform
-
-struct Params {
-    tiles: u32, tiles_image: u32, tiles_line: u32,
-    c4: u32, height: u32, width: u32, padding: u32,
-    out_height: u32, out_width: u32, first_tap: u32, tap_step: i32,
-}
-var<immediate> params: Params;
-@group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var weights: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;
+#import conv/narrow_params
 #import conv/epilogue
 
 @compute @workgroup_size(${LANES})

@@ -314,6 +314,7 @@ impl Recording {
     /// `record` reads nothing but `from` and its own results, and nothing else writes these; a plan refuses what does. They live as
     /// long as the program and share no memory, a copy in each program.
     pub fn once_for<T>(&mut self, from: &[Slice], record: impl FnOnce(&mut Recording) -> T) -> T {
+        debug_assert!(!from.is_empty(), "made of nothing, and so by nobody's promise");
         let first = self.ops.len();
         let result = record(self);
         if from.iter().all(|slice| self.frozen.contains(&slice.buffer)) {

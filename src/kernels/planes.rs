@@ -87,8 +87,8 @@ impl Planes {
         Defines::new().with("WORKGROUP", workgroup).with("WIDE", !exact)
     }
 
-    /// Texels that a turn of a loop over the pixels of an image takes of a share: two, where there is no odd one in any. That saves a
-    /// CPU a half of what a turn costs beside its texels.
+    /// Texels of a share in one turn of a loop over an image: two where every share has an even number of them in every image, which saves a
+    /// CPU half of what turns cost beside their texels.
     pub fn turn(&self) -> usize {
         let pair = 2 * self.lanes;
         if self.pixels.is_multiple_of(pair) && self.segment_pixels.is_multiple_of(pair) { 2 } else { 1 }
@@ -112,8 +112,17 @@ mod tests {
 
     #[test]
     fn shares_cover_every_texel_once() {
-        for (n, c, h, w) in [(1, 1, 1, 1), (5, 9, 13, 7), (512, 3, 1, 1), (2, 4, 224, 224), (33, 5, 4, 4)] {
+        for ((n, c, h, w), turn) in [
+            ((1, 1, 1, 1), 1),
+            ((5, 9, 13, 7), 1),
+            ((512, 3, 1, 1), 1),
+            ((2, 4, 224, 224), 2),
+            ((33, 5, 4, 4), 2),
+            ((3, 5, 16, 40), 2),
+            ((3, 5, 3, 8), 1),
+        ] {
             let shape = Shape::new(n, c, h, w);
+            assert_eq!(Planes::reduce(KernelClass::Software, shape).turn(), turn, "{shape}");
             let both = |class| [Planes::map(class, shape), Planes::reduce(class, shape)];
             for planes in [KernelClass::Software, KernelClass::Discrete].into_iter().flat_map(both) {
                 let mut texels = 0;
@@ -124,7 +133,9 @@ mod tests {
                     let corner = segment * planes.segment_pixels;
                     let length = planes.segment_pixels.min(planes.pixels - corner);
                     assert!(images > 0 && length > 0, "{shape}: {planes:?}");
-                    texels += images * ((length + planes.lanes - 1 - lane) / planes.lanes);
+                    let each = (length + planes.lanes - 1 - lane) / planes.lanes;
+                    assert!(each.is_multiple_of(planes.turn()), "{shape}: {planes:?}");
+                    texels += images * each;
                 }
                 assert_eq!(texels * shape.c4(), shape.texels(), "{shape}: {planes:?}");
             }

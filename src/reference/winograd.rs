@@ -210,8 +210,8 @@ fn one_side(matrix: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
     matrix.iter().map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
 }
 
-/// [`conv2d`] by F(4, 3) along lines: the lines of taps are summed directly.
-pub fn conv2d_lines(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+/// [`conv2d`] by F(4, 3) along lines, which `winograd/narrow` does: the lines of taps are summed directly.
+pub fn conv2d_narrow(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     let (height, width) = (shape.out_height(), shape.out_width());
     let weights: Vec<Vec<f64>> = w.chunks_exact(TAPS).map(|g| one_side(&m.taps, g)).collect();
     // Six inputs of a line from column `first` on, zeros outside.
@@ -244,7 +244,7 @@ pub fn conv2d_lines(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec
 }
 
 /// Gradient of x likewise: the same of dy, with the weights transposed, their taps in reverse and the rest of the padding (at most 2).
-pub fn conv2d_lines_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
+pub fn conv2d_narrow_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     let taps = TAPS * TAPS;
     let turned: Vec<f64> = (0..shape.in_channels)
         .flat_map(|i| (0..shape.out_channels).map(move |o| (o * shape.in_channels + i) * taps))
@@ -258,5 +258,5 @@ pub fn conv2d_lines_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: Con
         padding: TAPS - 1 - shape.padding,
         ..shape
     };
-    conv2d_lines(m, gout, &turned, shape)
+    conv2d_narrow(m, gout, &turned, shape)
 }

@@ -27,7 +27,7 @@ const BLOCK: usize = 32;
 const CHUNK_BYTES: usize = 5 << 20;
 /// What transformed weights are called in recordings.
 const TRANSFORMED: &str = "winograd weights";
-/// Where a lane can have all channels of one side, transforms do not pay.
+/// Where a lane can have all channels of one side, transforms that pass through memory do not pay (`super::narrow` has others).
 const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
 /// Whether `conv` runs this way.
