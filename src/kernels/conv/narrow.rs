@@ -29,7 +29,7 @@ impl Tiling {
         match facts.exact_conv {
             // A tile's columns are lanes. With eight lines, 5.3 ms instead of 4.8 (16 channels, 64 images of 32 x 32).
             true => Tiling { shader: "conv/direct_narrow", lines: 4, columns: lanes, group: 1, eighths: 7 },
-            // A lane has a tile. Images of 13 x 13 and 9 x 9 fill three quarters and two thirds of their tiles, and take 19 instead of 28 ms and
+            // A lane has a tile; with more lines it is no faster (docs/rejected.md). Images of 13 x 13 and 9 x 9 fill three quarters and two thirds of their tiles, and take 19 instead of 28 ms and
             // 11 instead of 14 (128 images, eight convolutions).
             false => Tiling { shader: "winograd/narrow", lines: 2, columns: 4, group: lanes, eighths: 5 },
         }
