@@ -1,4 +1,5 @@
-// 3x3 convolutions with stride 1 and at most 16 output channels, in either direction, for exact convolutions (winograd/narrow otherwise):
+// 3x3 convolutions with stride 1 and at most 16 output channels, in either direction, for exact convolutions
+// (winograd/narrow otherwise):
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes = LINES lines x LANES columns of outputs with all channels: a lane is a column, so that a
@@ -32,8 +33,8 @@ fn direct_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
 #end
 #end
     // One flat loop over groups of input channels and columns of taps: every accumulator is copied once for each level of nesting. No
-    // multiplication of two variables in it, which costs as much as a load: `first_texel` is where the channel group begins in an image, `weight` the first
-    // of this lane's texels of weights of tap (0, kw).
+    // multiplication of two variables in it, which costs as much as a load: `first_texel` is where the channel group begins
+    // in an image, `weight` the first of this lane's texels of weights of tap (0, kw).
     let next_tap = u32(params.tap_step) * params.c4 * ${4 * COLUMNS4}u;
     let next_line = 3u * next_tap;
     let next_group = ${4 * COLUMNS4}u - 2u * next_tap;

@@ -1,5 +1,5 @@
-// 3x3 convolutions with stride 1 and at most 16 output channels by Winograd's F(4, 3) along the lines of an image, in either direction (conv/direct_narrow
-// where exact ones are asked for):
+// 3x3 convolutions with stride 1 and at most 16 output channels by Winograd's F(4, 3) along the lines of an image, in either
+// direction (conv/direct_narrow where exact ones are asked for):
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // where six products take the place of the twelve of four outputs and three taps. Tiles, weights and sums are transformed here: nothing
 // passes through memory, which is what makes it pay at so few channels.
