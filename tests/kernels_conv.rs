@@ -157,6 +157,34 @@ fn few_output_channels_have_kernels_of_their_own() {
     assert_eq!(direct_of(4, 12), [direct, direct], "columns of four lanes fit");
 }
 
+#[test]
+fn gradients_to_few_channels_weights_have_kernels_of_their_own() {
+    let shader_of = |exact_conv: bool, (from, to): (usize, usize), (h, w): (usize, usize), stride: usize| {
+        let class = KernelClass::Software;
+        let facts = Facts { class, subgroup: Some(8), int64: true, exact_conv, ..gpu().facts().clone() };
+        let conv = Conv2d::new(Shape::new(2, from, h, w), to, 3, stride, 1).expect("fits");
+        let mut recording = Recording::new(&facts);
+        let x = Tensor::transient(&mut recording, "x", conv.input);
+        let dy = Tensor::transient(&mut recording, "dy", conv.output);
+        let dw = Weights::new(conv.weight(), recording.transient("dw", conv.weight().bytes()));
+        conv::conv2d_grad_weight(&mut recording, &conv, x, dy, dw);
+        recording.dispatches().next().expect("one").shader
+    };
+    let (lines, direct) = ("winograd/narrow_grad_weight", "conv/grad_weight_narrow");
+    let side = |side| (side, side);
+    assert_eq!(shader_of(false, (16, 16), side(32), 1), lines);
+    assert_eq!(shader_of(true, (16, 16), side(32), 1), direct, "exact");
+    assert_eq!(shader_of(false, (16, 16), side(32), 2), direct, "a stride");
+    assert_eq!(shader_of(false, (16, 17), side(32), 1), "conv/grad_weight", "more channels");
+    assert_eq!(shader_of(false, (3, 16), side(32), 1), lines, "each lane has lines of its own");
+    assert_eq!(shader_of(false, (3, 16), (7, 32), 1), direct, "seven lines for eight lanes");
+    assert_eq!(shader_of(false, (8, 16), (4, 32), 1), lines, "four pairs of lanes");
+    assert_eq!(shader_of(false, (16, 16), side(6), 1), lines, "a quarter of the columns is idle");
+    assert_eq!(shader_of(false, (16, 16), side(5), 1), direct, "more than a quarter");
+    assert_eq!(shader_of(false, (24, 16), side(8), 1), lines, "a quarter of the lanes is idle");
+    assert_eq!(shader_of(false, (20, 16), side(8), 1), direct, "three lanes of eight");
+}
+
 /// Their number decides the order of a sum, so it may not depend on the adapter.
 #[test]
 fn parts_of_a_weight_gradient_follow_from_the_shape() {

@@ -99,67 +99,78 @@ fn three_directions_match_their_twins_on_random_shapes() {
 #[test]
 fn few_channels_match_their_twins_along_lines() {
     let conv = |input, channels, padding| Conv2d::new(input, channels, 3, 1, padding);
-    // Convolutions that run this way forwards and in their gradient to the input, or in one of the two.
-    let (both, forward, gradient) = ([true, true], [true, false], [false, true]);
-    let mut cases: Vec<(Conv2d, Option<[bool; 2]>)> = [
+    // Whether a convolution runs this way forwards, in its gradient to the input, and in that to the weights.
+    let (all, outward) = ([true, true, true], [true, false, true]);
+    let (no_weights, gradient) = ([true, true, false], [false, true, false]);
+    let mut cases: Vec<(Conv2d, Option<[bool; 3]>)> = [
         // Whole tiles; lanes that cross images; a last workgroup of one tile; one to four texels of channels.
-        (Shape::new(2, 16, 32, 32), 16, 1, both),
-        (Shape::new(3, 5, 6, 4), 7, 1, both),
-        (Shape::new(1, 3, 6, 12), 1, 1, both),
-        (Shape::new(2, 12, 11, 7), 10, 1, both),
+        (Shape::new(2, 16, 32, 32), 16, 1, all),
+        (Shape::new(3, 5, 6, 4), 7, 1, no_weights),
+        (Shape::new(1, 3, 18, 4), 1, 1, no_weights),
+        (Shape::new(2, 12, 11, 7), 10, 1, all),
+        // One texel of input channels, lines of which each lane has its own; two.
+        (Shape::new(3, 3, 9, 15), 6, 1, all),
+        (Shape::new(2, 8, 7, 16), 16, 1, all),
         // Every padding, sides that are no multiples of a tile, lines that are shorter than one.
-        (Shape::new(2, 5, 14, 21), 13, 2, both),
-        (Shape::new(3, 9, 8, 8), 4, 0, both),
-        (Shape::new(2, 6, 5, 3), 5, 1, both),
+        (Shape::new(2, 5, 14, 21), 13, 2, all),
+        (Shape::new(3, 9, 8, 8), 4, 0, all),
+        (Shape::new(2, 6, 5, 3), 5, 1, no_weights),
         // More channels on one side, which may be Winograd's in two dimensions there, or direct.
-        (Shape::new(2, 50, 10, 8), 13, 1, forward),
-        (Shape::new(2, 37, 18, 18), 9, 0, forward),
+        (Shape::new(2, 50, 10, 8), 13, 1, outward),
+        (Shape::new(2, 37, 18, 18), 9, 0, outward),
         (Shape::new(2, 9, 10, 8), 40, 1, gradient),
     ]
     .into_iter()
     .filter_map(|(input, channels, padding, runs)| Some((conv(input, channels, padding).ok()?, Some(runs))))
     .collect();
-    assert_eq!(cases.len(), 10, "all of them fit");
+    assert_eq!(cases.len(), 12, "all of them fit");
     let mut draw = Draw(33);
-    while cases.len() < 30 {
+    while cases.len() < 32 {
         let input = Shape::new(draw.range(1, 5), draw.awkward(16), draw.range(1, 19), draw.range(1, 35));
         let random = conv(input, draw.awkward(16), draw.range(0, 2));
         cases.extend(random.into_iter().map(|conv| (conv, None)));
     }
     let matrices = winograd::Matrices::new();
-    let mut random_runs = 0;
+    let mut random_runs = [0; 3];
     for (i, (conv, expected_runs)) in cases.into_iter().enumerate() {
         let operands = Operands::random(conv, Kind::Dense, i as u64);
         let (sizes, shape) = (magnitudes(&operands), operands.twin_shape());
+        let lines = conv.output.n * conv.output.h * conv.output.w.div_ceil(4);
         for gpu in devices() {
-            let mut runs = [false; 2];
-            for (runs, direction) in runs.iter_mut().zip([Direction::Forward, Direction::GradInput]) {
-                let results =
-                    operands.run(gpu, &facts(gpu), &[direction], |d| *runs |= d.shader == "winograd/narrow");
+            let mut runs = [false; 3];
+            for (runs, direction) in runs.iter_mut().zip(EVERY_DIRECTION) {
+                let results = operands.run(gpu, &facts(gpu), &[direction], |d| {
+                    *runs |= d.shader.starts_with("winograd/narrow")
+                });
                 if !*runs {
                     continue;
                 }
                 let twin = |of: &Operands, m: &winograd::Matrices| match direction {
                     Direction::Forward => winograd::conv2d_narrow(m, &of.x, &of.w, shape),
-                    _ => winograd::conv2d_narrow_grad_input(m, &of.dy, &of.w, shape),
+                    Direction::GradInput => winograd::conv2d_narrow_grad_input(m, &of.dy, &of.w, shape),
+                    Direction::GradWeight => winograd::conv2d_narrow_grad_weight(m, &of.dy, &of.x, shape),
                 };
-                let (got, channels) = match direction {
-                    Direction::Forward => (results.y, conv.input.c),
-                    _ => (results.dx, conv.output.c),
+                let (got, terms) = match direction {
+                    Direction::Forward => (results.y, 3 * conv.input.c),
+                    Direction::GradInput => (results.dx, 3 * conv.output.c),
+                    Direction::GradWeight => (results.dw, lines),
                 };
                 let sizes = twin(&sizes, &matrices.absolute());
                 let expected = twin(&operands, &matrices);
                 assert_within(&format!("{conv:?} {direction:?}"), &got, &expected, |i| {
-                    roundings(1, 3 * channels) * sizes[i]
+                    roundings(1, terms) * sizes[i]
                 });
             }
             match expected_runs {
-                Some(expected) => assert_eq!(runs, expected, "{conv:?}: forwards and backwards along lines"),
-                None => random_runs += usize::from(runs[0]) + usize::from(runs[1]),
+                Some(expected) => assert_eq!(runs, expected, "{conv:?}: forward and gradients along lines"),
+                None => random_runs.iter_mut().zip(runs).for_each(|(sum, runs)| *sum += usize::from(runs)),
             }
         }
     }
-    assert!(random_runs >= 40, "{random_runs} of 80 random convolutions ran along lines");
+    assert!(
+        random_runs.iter().all(|&runs| runs >= 10),
+        "{random_runs:?} of 40 random convolutions ran along lines"
+    );
 }
 
 /// Together, gradients have the bits that they have alone, also where nothing can be shared.
@@ -201,6 +212,8 @@ fn the_twin_is_the_direct_convolution() {
         assert_within(&format!("{conv:?} along lines"), &y, &expected.y, |_| 1e-11);
         let dx = winograd::conv2d_narrow_grad_input(&m, &operands.dy, &operands.w, shape);
         assert_within(&format!("{conv:?} along lines"), &dx, &expected.dx, |_| 1e-11);
+        let dw = winograd::conv2d_narrow_grad_weight(&m, &operands.dy, &operands.x, shape);
+        assert_within(&format!("{conv:?} along lines"), &dw, &expected.dw, |_| 1e-11);
     }
 }
 

@@ -210,24 +210,28 @@ fn one_side(matrix: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
     matrix.iter().map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
 }
 
+/// Bᵀ d of six inputs of a line: those for taps of line `y` − output line, and for outputs from column `x0` on.
+fn input_line(m: &Matrices, input: &[f64], s: &ConvShape, [n, i, y, x0]: [usize; 4]) -> Vec<f64> {
+    let row = y.wrapping_sub(s.padding);
+    let line = (n * s.in_channels + i) * s.height;
+    let at = |j: usize| {
+        let column = (x0 + j).wrapping_sub(s.padding);
+        let inside = row < s.height && column < s.width;
+        if inside { input[(line + row) * s.width + column] } else { 0.0 }
+    };
+    one_side(&m.inputs, &(0..INPUTS).map(at).collect::<Vec<f64>>())
+}
+
 /// [`conv2d`] by F(4, 3) along lines, which `winograd/narrow` does: the lines of taps are summed directly.
 pub fn conv2d_narrow(m: &Matrices, x: &[f64], w: &[f64], shape: ConvShape) -> Vec<f64> {
     let (height, width) = (shape.out_height(), shape.out_width());
     let weights: Vec<Vec<f64>> = w.chunks_exact(TAPS).map(|g| one_side(&m.taps, g)).collect();
-    // Six inputs of a line from column `first` on, zeros outside.
-    let inputs = |n: usize, i: usize, row: usize, first: usize| -> Vec<f64> {
-        let row = row.wrapping_sub(shape.padding);
-        let column = |j: usize| (first + j).wrapping_sub(shape.padding);
-        let inside = |j: usize| row < shape.height && column(j) < shape.width;
-        let line = (n * shape.in_channels + i) * shape.height;
-        (0..INPUTS).map(|j| if inside(j) { x[(line + row) * shape.width + column(j)] } else { 0.0 }).collect()
-    };
     let mut out = vec![0.0; shape.output_len()];
     for (n, y) in (0..shape.batch).flat_map(|n| (0..height).map(move |y| (n, y))) {
         for x0 in (0..width).step_by(OUTPUTS) {
             let mut products = vec![[0.0; INPUTS]; shape.out_channels];
             for (i, kh) in (0..shape.in_channels).flat_map(|i| (0..TAPS).map(move |kh| (i, kh))) {
-                let tile = one_side(&m.inputs, &inputs(n, i, y + kh, x0));
+                let tile = input_line(m, x, &shape, [n, i, y + kh, x0]);
                 for (o, products) in products.iter_mut().enumerate() {
                     let weights = &weights[(o * shape.in_channels + i) * TAPS + kh];
                     products.iter_mut().zip(&tile).zip(weights).for_each(|((p, v), u)| *p += v * u);
@@ -259,4 +263,28 @@ pub fn conv2d_narrow_grad_input(m: &Matrices, gout: &[f64], w: &[f64], shape: Co
         ..shape
     };
     conv2d_narrow(m, gout, &turned, shape)
+}
+
+/// Gradient of w by F(4, 3) along lines, which `winograd/narrow_grad_weight` does: for each line of taps, Gᵀ (Σ over tiles of V ⊙ A dY).
+pub fn conv2d_narrow_grad_weight(m: &Matrices, gout: &[f64], x: &[f64], shape: ConvShape) -> Vec<f64> {
+    let (height, width) = (shape.out_height(), shape.out_width());
+    let (to_products, to_taps) = (transposed(&m.outputs), transposed(&m.taps));
+    let mut sums = vec![vec![0.0; INPUTS]; shape.out_channels * shape.in_channels * TAPS];
+    for (n, y) in (0..shape.batch).flat_map(|n| (0..height).map(move |y| (n, y))) {
+        for x0 in (0..width).step_by(OUTPUTS) {
+            let tiles: Vec<Vec<f64>> = (0..shape.in_channels * TAPS)
+                .map(|k| input_line(m, x, &shape, [n, k / TAPS, y + k % TAPS, x0]))
+                .collect();
+            for o in 0..shape.out_channels {
+                let line = &gout[((n * shape.out_channels + o) * height + y) * width..][..width];
+                let four: Vec<f64> =
+                    (x0..x0 + OUTPUTS).map(|at| line.get(at).copied().unwrap_or(0.0)).collect();
+                let upstream = one_side(&to_products, &four);
+                for (sum, tile) in sums[o * tiles.len()..].iter_mut().zip(&tiles) {
+                    sum.iter_mut().zip(tile).zip(&upstream).for_each(|((s, v), d)| *s += v * d);
+                }
+            }
+        }
+    }
+    sums.iter().flat_map(|sum| one_side(&to_taps, sum)).collect()
 }

@@ -6,10 +6,14 @@
 
 use super::Conv2d;
 use super::epilogue::Epilogue;
+use super::software::Parts;
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, TextureId};
 use crate::kernels::lanes::{NARROW, wide};
 use crate::kernels::{Shape, Tensor};
+
+/// Tiles in a turn of a gradient to the weights.
+const GRAD_WEIGHT_TILES: usize = 2;
 
 /// How outputs are dealt out.
 struct Tiling {
@@ -69,6 +73,49 @@ pub fn conv2d_grad_input(
 ) {
     let source = (upstream, conv.output, 2 - conv.padding);
     record(recording, conv, source, (weights, 8, -1), &Epilogue::default(), dx);
+}
+
+/// Lanes that share lines in a gradient to the weights, each with a texel of `c4` of input channels.
+fn team(c4: usize) -> usize {
+    c4.next_power_of_two().min(4)
+}
+
+/// Whether the gradient to the weights runs this way.
+pub fn applies_to_grad_weight(facts: &Facts, conv: &Conv2d) -> bool {
+    let (c4, output) = (conv.input.c4(), conv.output);
+    // Every team has a line. Of its columns and of the lanes three quarters have work.
+    let columns = output.w.next_multiple_of(4 * GRAD_WEIGHT_TILES);
+    !facts.exact_conv
+        && (conv.kernel, conv.stride) == (3, 1)
+        && output.c4() <= NARROW
+        && output.h >= facts.lanes() / team(c4)
+        && 4 * output.w >= 3 * columns
+        && 4 * c4 >= 3 * c4.next_multiple_of(team(c4))
+}
+
+/// Gradient to the weights, in parts.
+pub fn conv2d_grad_weight(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    (source, upstream): (TextureId, TextureId),
+    parts: &Parts,
+) {
+    let (i, o) = (conv.input, conv.output);
+    let team = team(i.c4());
+    let sizes = [i.n, parts.images, o.h, o.w, i.h, i.w, conv.padding, i.c4(), parts.shape.texels()];
+    recording.dispatch(Dispatch {
+        shader: "winograd/narrow_grad_weight",
+        defines: Defines::new()
+            .with("LANES", recording.facts().lanes())
+            .with("COLUMNS4", o.c4())
+            .with("TEAM", team)
+            .with("TILES", GRAD_WEIGHT_TILES),
+        bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(parts.dw)],
+        immediates: sizes.map(|v| v as u32).to_vec(),
+        grid: [i.c4().div_ceil(team), 3, parts.count].map(|v| v as u32),
+        flops: conv.flops(),
+        bytes: i.bytes() + o.bytes() + parts.bytes(),
+    });
 }
 
 fn record(

@@ -5,7 +5,7 @@
 use super::epilogue::Epilogue;
 use super::{Conv2d, WeightShape, Weights, narrow};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording, TextureId};
+use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
 use crate::kernels::lanes::{NARROW, round, wide};
 use crate::kernels::{Shape, Tensor, reduce};
 
@@ -183,12 +183,63 @@ fn implicit_gemm(
     });
 }
 
-/// Gradient to the weights, in parts of a few images that are summed in order afterwards. How many
-/// parts there are follows from the shape alone.
+/// A gradient to the weights in parts of a few images, which are summed in order afterwards.
+pub struct Parts {
+    /// One gradient for each part.
+    pub dw: Slice,
+    /// The size of each.
+    pub shape: WeightShape,
+    pub count: usize,
+    /// Images of a part; the last may have fewer.
+    pub images: usize,
+}
+
+impl Parts {
+    /// Bytes of all.
+    pub fn bytes(&self) -> u64 {
+        self.count as u64 * self.shape.bytes()
+    }
+}
+
+/// Gradient to the weights. How many parts there are follows from the shape alone.
 pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, dy: Tensor, dw: Weights) {
-    // A linear layer's rows are pixels of one image.
-    let flat = conv.input.pixels() == 1 && conv.output.pixels() == 1 && conv.kernel == 1;
-    // A stride goes from pixel to pixel of one image, not from row to row.
+    let images = if is_linear(conv) { 1 } else { conv.input.n };
+    let operand_bytes = conv.input.bytes() + conv.output.bytes();
+    let per_image = operand_bytes / images as u64;
+    let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
+    // No more parts than make their sum cheap beside the products (fewer bytes than the operands have), and than one
+    // binding holds.
+    let most = (operand_bytes.min(PARTS_BYTES) / dw.shape.bytes().max(1)).clamp(1, 64) as usize;
+    let images_part = images_part.max(images.div_ceil(most));
+    let count = images.div_ceil(images_part);
+    let operands = (recording.as_texture("conv2d x", x.slice), recording.as_texture("conv2d dy", dy.slice));
+    let mut parts = Parts { dw: dw.slice, shape: dw.shape, count, images: images_part };
+    if count > 1 {
+        parts.dw = recording.transient("weight gradient parts", parts.bytes());
+    }
+    if narrow::applies_to_grad_weight(recording.facts(), conv) {
+        narrow::conv2d_grad_weight(recording, conv, operands, &parts);
+    } else {
+        grad_weight(recording, conv, operands, &parts);
+    }
+    if count > 1 {
+        reduce::sum_parts(recording, parts.dw, count, dw.slice);
+    }
+}
+
+/// Whether a convolution is a linear layer, whose rows are then the pixels of one image. A stride goes from pixel to pixel
+/// of one image, not from row to row.
+fn is_linear(conv: &Conv2d) -> bool {
+    conv.input.pixels() == 1 && conv.output.pixels() == 1 && conv.kernel == 1
+}
+
+fn grad_weight(
+    recording: &mut Recording,
+    conv: &Conv2d,
+    (source, upstream): (TextureId, TextureId),
+    parts: &Parts,
+) {
+    let flat = is_linear(conv);
     let stride = if flat { 1 } else { conv.stride };
     let (i, o) = (conv.input, conv.output);
     let (images, out_h, out_w, width) = if flat { (1, 1, o.n, i.n) } else { (i.n, o.h, o.w, i.w) };
@@ -197,21 +248,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     } else {
         ([i.c4() * i.pixels(), i.pixels(), 1], [o.c4() * o.pixels(), o.pixels(), 1])
     };
-    let per_image = (i.bytes() + o.bytes()) / images as u64;
-    let images_part = ((CACHE_BYTES / per_image.max(1)) as usize).clamp(1, images);
-    // No more parts than make their sum cheap beside the products (fewer bytes than the operands have), and than one
-    // binding holds.
-    let most = ((i.bytes() + o.bytes()).min(PARTS_BYTES) / dw.shape.bytes().max(1)).clamp(1, 64) as usize;
-    let images_part = images_part.max(images.div_ceil(most));
-    let parts = images.div_ceil(images_part);
-    let source = recording.as_texture("conv2d x", x.slice);
-    let upstream = recording.as_texture("conv2d dy", dy.slice);
-    let partial = if parts == 1 {
-        dw.slice
-    } else {
-        recording.transient("weight gradient parts", parts as u64 * dw.shape.bytes())
-    };
-    let groups = dw.shape.taps() * dw.shape.i4();
+    let groups = parts.shape.taps() * parts.shape.i4();
     let u = |v: usize| v as u32;
     let narrow = o.c4() <= NARROW;
     let lanes = recording.facts().lanes();
@@ -229,10 +266,10 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     recording.dispatch(Dispatch {
         shader,
         defines,
-        bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(partial)],
+        bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(parts.dw)],
         immediates: vec![
             u(images),
-            u(images_part),
+            u(parts.images),
             u(out_h),
             u(out_w),
             u(i.h),
@@ -249,15 +286,12 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
             u(dy_strides[0]),
             u(dy_strides[1]),
             u(dy_strides[2]),
-            u(dw.shape.texels()),
+            u(parts.shape.texels()),
         ],
-        grid: [u(row_tiles), u(o.c4().div_ceil(if narrow { NARROW } else { lanes })), u(parts)],
+        grid: [u(row_tiles), u(o.c4().div_ceil(if narrow { NARROW } else { lanes })), u(parts.count)],
         flops: conv.flops(),
-        bytes: i.bytes() + o.bytes() + parts as u64 * dw.shape.bytes(),
+        bytes: i.bytes() + o.bytes() + parts.bytes(),
     });
-    if parts > 1 {
-        reduce::sum_parts(recording, partial, parts, dw.slice);
-    }
 }
 
 /// `t[i, tap, o] = w[o, tap, i]`, both in panel order.
