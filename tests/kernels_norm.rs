@@ -394,9 +394,9 @@ fn splits_match_their_twin_with_every_fusion() {
     check_train(&Host::new(38, Shape::new(8, 5, 31, 29), Some(Unary::Relu), false, 1000.0).split(4));
 }
 
-/// What a training pass and its gradients wrote, to the bit, in the samples' order.
-fn bits(host: &Host) -> Vec<Vec<f32>> {
-    let mut case = Case::new(gpu());
+/// What a training pass and its gradients wrote, to the bit, in the samples' order: y, dx, dresidual, statistics; then vectors of channels; and by how many kernels.
+fn bits(host: &Host, facts: &Facts) -> (Vec<Vec<f32>>, usize) {
+    let mut case = Case::with_facts(gpu(), facts);
     let vector = Shape::matrix(1, host.shape.c);
     let statistics = Shape::matrix(host.sizes.splits, host.shape.c);
     let device = Device::new(&mut case, host);
@@ -417,9 +417,40 @@ fn bits(host: &Host) -> Vec<Vec<f32>> {
     };
     norm::batch_norm_train(&mut case.recording, &forward);
     norm::batch_norm_train_grad(&mut case.recording, &device.grad(host, mean, inv_std));
+    let kernels = case.recording.dispatches().count();
     let done = case.run();
     let tensors = [Some(device.y), Some(device.dx), device.dresidual, Some(mean), Some(inv_std)];
-    tensors.into_iter().flatten().map(|tensor| done.packed(tensor)).collect()
+    let vectors = [running_mean, running_variance, device.dgamma, device.dbeta].map(Some);
+    (tensors.into_iter().chain(vectors).flatten().map(|tensor| done.packed(tensor)).collect(), kernels)
+}
+
+/// How many threads there are decides the number of launches, not the bits.
+#[test]
+fn one_launch_has_the_bits_of_three() {
+    let facts = gpu().facts();
+    assert!(facts.texture_kernels(), "this test needs a software adapter with subgroups of 8 or 4");
+    let [few, many] = [1, usize::MAX].map(|threads| Facts { threads, ..facts.clone() });
+    let expected = if facts.lanes() == 8 { [2, 6] } else { [6, 6] };
+    for (activation, residual) in FUSIONS {
+        // Several segments of an image; of several images, the last share of fewer; one image; lines that are no multiple of eight; one channel.
+        for shape in [
+            Shape::new(3, 6, 64, 76),
+            Shape::new(70, 16, 4, 4),
+            Shape::new(1, 5, 12, 20),
+            Shape::new(9, 9, 16, 5),
+            Shape::new(2, 1, 8, 10),
+        ] {
+            let host = Host::new(11, shape, activation, residual, 40.0);
+            let ((one, few), (three, many)) = (bits(&host, &few), bits(&host, &many));
+            assert_eq!([few, many], expected, "{shape}: kernels");
+            for (i, (one, three)) in one.iter().zip(&three).enumerate() {
+                let to_bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+                assert_eq!(to_bits(one), to_bits(three), "{activation:?} {residual} {shape}, output {i}");
+            }
+        }
+    }
+    let odd = Host::new(11, Shape::new(4, 6, 6, 6), None, false, 0.0);
+    assert_eq!(bits(&odd, &few).1, 6, "36 texels of an image are no pairs of eight lanes");
 }
 
 #[test]
@@ -429,7 +460,7 @@ fn a_split_has_the_bits_of_plain_batch_norm_on_its_samples() {
             [(Shape::new(6, 5, 7, 3), 3), (Shape::new(24, 16, 4, 4), 4), (Shape::matrix(32, 9), 2)]
         {
             let whole = Host::new(5, shape, activation, residual, 0.5).split(splits);
-            let split_bits = bits(&whole);
+            let (split_bits, _) = bits(&whole, gpu().facts());
             for split in 0..splits {
                 let sample = shape.c * shape.pixels();
                 let of_split = |x: &[f64]| -> Vec<f64> {
@@ -444,9 +475,12 @@ fn a_split_has_the_bits_of_plain_batch_norm_on_its_samples() {
                     beta: whole.beta.clone(),
                     ..Host::new(5, part_shape, activation, residual, 0.5)
                 };
-                for (i, (whole, part)) in split_bits.iter().zip(bits(&part)).enumerate() {
+                let (part_bits, _) = bits(&part, gpu().facts());
+                // Vectors of channels are of all splits.
+                let of_splits = split_bits.len() - 4;
+                for (i, (whole, part)) in split_bits.iter().zip(part_bits).take(of_splits).enumerate() {
                     // Statistics have a row for each split, the others one for each sample.
-                    let row = part.len() / if i + 2 < split_bits.len() { part_shape.n } else { 1 };
+                    let row = part.len() / if i + 2 < of_splits { part_shape.n } else { 1 };
                     let rows: Vec<f32> =
                         whole.chunks(row).skip(split).step_by(splits).flatten().copied().collect();
                     assert_eq!(rows, part, "{activation:?} {residual} {shape} split {split}, output {i}");
@@ -503,9 +537,12 @@ fn a_large_mean_costs_no_variance() {
 /// Whether the sum of two gradients is a pass of its own or not is a question of time alone.
 #[test]
 fn a_second_gradient_has_the_bits_of_a_sum_before() {
+    // The first in one launch, with one thread.
+    let mut classes = every_class(gpu());
+    classes.extend([1, usize::MAX].map(|threads| Facts { threads, ..gpu().facts().clone() }));
     for (shape, facts) in [Shape::new(70, 6, 4, 4), Shape::new(3, 9, 7, 5)]
         .into_iter()
-        .flat_map(|shape| every_class(gpu()).into_iter().map(move |facts| (shape, facts)))
+        .flat_map(|shape| classes.iter().map(move |facts| (shape, facts.clone())))
     {
         let results = |fused: bool| {
             let mut draw = Draw(7);

@@ -34,7 +34,11 @@ fn share_of(i: u32, planes: Planes) -> Share {
     let line = divide(row, planes.segments);
     let segment = row - line * planes.segments;
     let block = divide(line, planes.groups);
-    let group = line - block * planes.groups;
+    return share_at(line - block * planes.groups, block, segment, lane, planes);
+}
+
+// That of `lane` in segment `segment` of the images of block `block`.
+fn share_at(group: u32, block: u32, segment: u32, lane: u32, planes: Planes) -> Share {
     let first = block * planes.images_each;
     let corner = segment * planes.segment_pixels;
     return Share(

@@ -7,8 +7,8 @@
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y, second), with RESIDUAL one write.
 #import common/grid
 #import common/planes
-#import common/activation
 #import norm/statistic
+#import norm/gradient
 
 struct Params {
     planes: Planes,
@@ -52,35 +52,12 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
 #endif
     let scale = gamma[channels] * inverse;
     let shift = beta[channels];
-#endif
-    var sum = vec4<f32>(0.0);
-    var product = vec4<f32>(0.0);
-    for (var n = share.first; n < share.end; n++) {
-        let start = (n * planes.groups + share.group) * planes.pixels;
-        for (var p = share.begin; p < share.stop; p += ${TURN}u * planes.lanes) {
-#for t in 0..TURN
-            let p${t} = start + p + ${t}u * planes.lanes;
-            let d${t} = load_x(p${t}) - mu;
-            var g${t} = load_dy(p${t});
-#if RESIDUAL
-#if SECOND
-            g${t} += load_second(p${t});
-#endif
-            g${t} = activation_gradient(load_y(p${t}), g${t});
-            store_dresidual(p${t}, g${t});
 #else
-#if ACTIVATED
-            g${t} = activation_gradient(activate(fma(d${t}, scale, shift)), g${t});
+    // Of no use there.
+    let scale = inverse;
+    let shift = inverse;
 #endif
-#endif
-            sum += g${t};
-            product = fma(g${t}, d${t}, product);
-#end
-            // Spares a turn without lanes (docs/kernels.md).
-            if p + ${TURN}u * planes.lanes >= share.stop { break; }
-        }
-        if n + 1u >= share.end { break; }
-    }
+#import norm/share_gradients
     partials[share.part] = product * inverse;
     partials[planes.groups * planes.parts + share.part] = sum;
 }

@@ -134,6 +134,7 @@ impl Gpu {
             products: if options.mixed_precision { Products::Cooperative } else { Products::Single },
             shared_memory: shared_memory::available(&device, &info),
             int64: features.contains(wgpu::Features::SHADER_INT64),
+            threads: software_threads(),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_texture_side: limits.max_texture_dimension_2d,
@@ -294,6 +295,12 @@ fn describe(candidates: &[Candidate], chosen: Option<usize>) -> Vec<AdapterDescr
             }
         })
         .collect()
+}
+
+/// What lavapipe is asked for, or would take by itself: a thread for each core.
+fn software_threads() -> usize {
+    let asked = std::env::var("LP_NUM_THREADS").ok().and_then(|number| number.parse().ok());
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).clamp(1, 32)
 }
 
 fn class_of(info: &wgpu::AdapterInfo) -> KernelClass {

@@ -35,6 +35,8 @@ pub struct Facts {
     pub shared_memory: bool,
     /// 64-bit integers in shaders (the software class stores pairs of floats through them).
     pub int64: bool,
+    /// Threads that a software adapter runs workgroups on. Only the number of launches may depend on it, no bits.
+    pub threads: usize,
     pub max_binding_bytes: u64,
     pub max_buffer_bytes: u64,
     pub max_texture_side: u32,

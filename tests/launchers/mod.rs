@@ -32,6 +32,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         class,
         subgroup,
         int64,
+        threads: 4,
         exact_conv: false,
         products: Products::Single,
         shared_memory: false,
@@ -53,6 +54,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
     };
     let texture_kernels = facts(KernelClass::Software, Some(8), true);
     let shared_memory = Facts { shared_memory: true, ..texture_kernels.clone() };
+    let one_thread = Facts { threads: 1, ..shared_memory.clone() };
     let exact = Facts { exact_conv: true, ..texture_kernels.clone() };
     let tiles = |rows, columns| Facts {
         tile_rates: TileRates::only(rows, columns),
@@ -61,6 +63,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
     vec![
         ("software with texture kernels", texture_kernels),
         ("software with memory that is buffer and texture", shared_memory),
+        ("software with one thread", one_thread),
         ("software with exact convolutions", exact),
         ("software with subgroups of 4", facts(KernelClass::Software, Some(4), true)),
         ("software without 64-bit integers", facts(KernelClass::Software, Some(8), false)),
@@ -80,7 +83,9 @@ pub fn record_all(facts: &Facts) -> Recording {
     let mut recording = Recording::new(facts);
     let r = &mut recording;
     elementwise_kernels(r);
-    norms(r);
+    norms(r, IMAGE);
+    // Images of whole pairs of eight lanes.
+    norms(r, Shape::new(3, 10, 4, 8));
     transformers(r);
     pools(r);
     reductions(r);
@@ -134,10 +139,10 @@ fn elementwise_kernels(r: &mut Recording) {
     elementwise::gather_rows(r, x, rows, y);
 }
 
-fn norms(r: &mut Recording) {
-    let [x, y, residual, dy, dx, dresidual] = [IMAGE; 6].map(|shape| tensor(r, shape));
-    let [gamma, beta, running_mean, running_variance, dgamma, dbeta] = [IMAGE.c; 6].map(|c| matrix(r, 1, c));
-    let statistics = [1, IMAGE.n].map(|splits| [(); 2].map(|()| matrix(r, splits, IMAGE.c)));
+fn norms(r: &mut Recording, image: Shape) {
+    let [x, y, residual, dy, dx, dresidual] = [image; 6].map(|shape| tensor(r, shape));
+    let [gamma, beta, running_mean, running_variance, dgamma, dbeta] = [image.c; 6].map(|c| matrix(r, 1, c));
+    let statistics = [1, image.n].map(|splits| [(); 2].map(|()| matrix(r, splits, image.c)));
     for activation in ACTIVATIONS {
         for residual in [None, Some(residual)] {
             for [mean, inv_std] in statistics {

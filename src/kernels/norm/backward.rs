@@ -3,13 +3,14 @@
 //! statistics are constants and `dx = γ·inv_std·g`.
 
 use super::{
-    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, side_by_side, split_words,
-    statistic_words,
+    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, in_one_launch, side_by_side,
+    split_words, statistic_words,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
+use crate::kernels::lanes::wide;
 use crate::kernels::planes::{Planes, WORKGROUP};
 
 /// The gradients of one batch norm. `x`, `y`, `dy`, `dx`, `dresidual` are [N, C, H, W]; vectors are [1, C], statistics of
@@ -58,6 +59,14 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         "a second dy without a residual and an activation"
     );
     let (shape, splits) = (x.shape, mean.shape.n);
+    if let (Some(dresidual), None) = (grad.dresidual, grad.activation)
+        && dresidual.slice != dy.slice
+    {
+        recording.copy(dy.slice, dresidual.slice);
+    }
+    if !is_variance && in_one_launch(recording.facts(), shape, splits) {
+        return all(recording, grad);
+    }
     let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
     let partial_bytes = 2 * planes.shares() as u64 * 16;
@@ -84,7 +93,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let mut tensors = 2;
     match (grad.dresidual, grad.activation) {
         (Some(dresidual), Some(_)) => {
-            reduce_defines = reduce_defines.with("RESIDUAL", 1);
+            reduce_defines = reduce_defines.with("RESIDUAL", 1).with("STORED", 1);
             reduce_bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
             known = Some(dresidual);
             tensors = 4;
@@ -94,12 +103,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
                 tensors = 5;
             }
         }
-        (dresidual, None) => {
-            if let Some(dresidual) = dresidual.filter(|d| d.slice != dy.slice) {
-                recording.copy(dy.slice, dresidual.slice);
-            }
-            known = Some(dy);
-        }
+        (_, None) => known = Some(dy),
         (None, Some(_)) => {
             reduce_bindings.extend([Binding::Read(gamma.slice), Binding::Read(beta.slice)]);
         }
@@ -152,5 +156,39 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         grid: planes.grid(recording),
         flops: 6 * shape.elements() as u64,
         bytes: 3 * shape.bytes() + 6 * mean.shape.bytes(),
+    });
+}
+
+/// Sums and what follows from them.
+fn all(recording: &mut Recording, grad: &BatchNormGrad) {
+    let (shape, class) = (grad.x.shape, recording.facts().class);
+    let planes = Planes::reduce(class, shape);
+    let mut defines = Defines::new().with("WIDE", wide(planes.shares())).with("TURN", planes.turn());
+    let mut bindings = vec![Binding::Operand(grad.x.slice), Binding::Operand(grad.dy.slice)];
+    bindings.extend([grad.mean, grad.spread, grad.gamma, grad.beta].map(|t| Binding::Read(t.slice)));
+    bindings.extend([grad.dgamma, grad.dbeta, grad.dx].map(|t| Binding::Write(t.slice)));
+    // x and dy twice, dx.
+    let mut tensors = 5;
+    if let Some(f) = grad.activation {
+        defines = defines.with(f.define(), 1);
+        if let Some(dresidual) = grad.dresidual {
+            defines = defines.with("RESIDUAL", 1);
+            bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
+            tensors += 3;
+        }
+    }
+    if let Some(second) = grad.dy_second {
+        defines = defines.with("SECOND", 1);
+        bindings.push(Binding::Operand(second.slice));
+        tensors += 2;
+    }
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_train_grad",
+        defines,
+        bindings,
+        immediates: planes.words().to_vec(),
+        grid: [shape.c4() as u32, 1, 1],
+        flops: 11 * shape.elements() as u64,
+        bytes: tensors * shape.bytes() + 6 * grad.gamma.shape.bytes(),
     });
 }

@@ -1,12 +1,14 @@
 //! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
 
 use super::{
-    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, side_by_side,
-    split_words, statistic_words,
+    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, in_one_launch,
+    side_by_side, split_words, statistic_words,
 };
+use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
+use crate::kernels::lanes::wide;
 use crate::kernels::planes::{Planes, WORKGROUP};
 
 /// One batch norm in training, in S splits (sample i is of split i mod S). `x`, `residual` and `y` are [N, C, H, W]; the
@@ -48,6 +50,9 @@ pub fn batch_norm_train(recording: &mut Recording, norm: &BatchNormTrain) {
     let BatchNormTrain { x, gamma, beta, mean, inv_std, .. } = *norm;
     debug_check_vectors(x, &[gamma, beta, norm.running_mean, norm.running_variance]);
     debug_check_statistics(x, &[mean, inv_std]);
+    if in_one_launch(recording.facts(), x.shape, mean.shape.n) {
+        return all(recording, norm);
+    }
     statistics(recording, norm);
     let apply = Apply {
         x,
@@ -79,6 +84,36 @@ pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
         y: norm.y,
     };
     apply.record(recording);
+}
+
+/// Statistics and what follows them.
+fn all(recording: &mut Recording, norm: &BatchNormTrain) {
+    let shape = norm.x.shape;
+    let planes = Planes::reduce(recording.facts().class, shape);
+    let mut defines = Defines::new().with("WIDE", wide(planes.shares()));
+    if let Some(f) = norm.activation {
+        defines = defines.with(f.define(), 1);
+    }
+    let mut bindings = vec![Binding::Operand(norm.x.slice)];
+    let written = [norm.mean, norm.inv_std, norm.running_mean, norm.running_variance];
+    bindings.extend(written.map(|t| Binding::Write(t.slice)));
+    bindings.extend([norm.gamma, norm.beta].map(|t| Binding::Read(t.slice)));
+    bindings.push(Binding::Write(norm.y.slice));
+    if let Some(residual) = norm.residual {
+        defines = defines.with("RESIDUAL", 1);
+        bindings.push(Binding::Operand(residual.slice));
+    }
+    let residual = u64::from(norm.residual.is_some());
+    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits()];
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_train",
+        defines,
+        bindings,
+        immediates: [&planes.words()[..], &words].concat(),
+        grid: [shape.c4() as u32, 1, 1],
+        flops: (7 + residual + u64::from(norm.activation.is_some())) * shape.elements() as u64,
+        bytes: (3 + residual) * shape.bytes() + 8 * norm.gamma.shape.bytes(),
+    });
 }
 
 fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {

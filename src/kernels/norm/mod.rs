@@ -19,6 +19,7 @@ pub use forward::{BatchNormEval, BatchNormTrain, batch_norm_eval, batch_norm_tra
 pub use layer_norm::{LayerNorm, LayerNormGrad, layer_norm, layer_norm_grad, layer_norm_statistics_bytes};
 
 use super::{Shape, Tensor};
+use crate::gpu::Facts;
 use crate::{Error, Result};
 
 /// ε of every batch norm and layer norm here, as in torchvision.
@@ -26,9 +27,19 @@ pub const EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics.
 pub const MOMENTUM: f32 = 0.1;
 
-/// Invocations that combine the partial results of a channel group: two subgroups of eight lanes on a software adapter,
-/// where each costs a barrier.
-const FINALIZE_WORKGROUP: u32 = 16;
+/// Invocations that combine the partial results of a channel group: the lanes of `Planes`, in whose order the kernels of
+/// [`in_one_launch`] do it too.
+const FINALIZE_WORKGROUP: u32 = 8;
+
+/// Whether one subgroup does all of a channel group, so that one launch takes the place of three and the second pass finds in the cache what the first has
+/// read: on CPUs, where there are as many groups as threads. The bits are the same either way.
+fn in_one_launch(facts: &Facts, shape: Shape, splits: usize) -> bool {
+    facts.texture_kernels()
+        && facts.lanes() == 8
+        && splits == 1
+        && shape.pixels().is_multiple_of(16)
+        && shape.c4() >= facts.threads
+}
 
 /// Whether training statistics exist for tensors of this shape in `splits` parts (1 for plain batch norm).
 ///
