@@ -1,10 +1,10 @@
 // dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)) with g as in batch_norm_grad_partials.
 // binding 0: x, 1: dy, or g where it is known (then no activation is defined), 2: constants
-// (batch_norm_grad_finalize), 3: dx [vec4]. Grid: one invocation a share. Roofline: memory, two reads, one write.
+// (batch_norm_grad_finalize), 3: dx [vec4], with SECOND 4: what is added to dy. Grid: one invocation a share. Roofline: memory, two reads, one write.
 // Padding lanes: γ = 0 there, so dx = 0.
 #import common/grid
 #import common/planes
-#import common/activation
+#import norm/gradient
 
 struct Params { planes: Planes }
 var<immediate> params: Params;
@@ -12,6 +12,9 @@ var<immediate> params: Params;
 #operand 1 dy
 @group(0) @binding(2) var<storage, read> constants: array<vec4<f32>>;
 #result 3 dx
+#if SECOND
+#operand 4 second
+#endif
 
 @compute @workgroup_size(${WORKGROUP})
 fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -24,17 +27,12 @@ fn batch_norm_grad_apply(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
     let scale = constants[at + 2u] * constants[at + 1u];
     let slope = constants[at + 1u] * constants[at + 4u];
     let offset = constants[at + 5u];
-#if ACTIVATED
     let shift = constants[at + 3u];
-#endif
     for (var n = share.first; n < share.end; n++) {
         let start = (n * planes.groups + share.group) * planes.pixels;
         for (var p = share.begin; p < share.stop; p += planes.lanes) {
             let d = load_x(start + p) - mu;
-            var g = load_dy(start + p);
-#if ACTIVATED
-            g = activation_gradient(activate(fma(d, scale, shift)), g);
-#endif
+            let g = gradient(start + p, d, scale, shift);
             store_dx(start + p, scale * ((g - offset) - d * slope));
             // Spares a turn without lanes (docs/kernels.md).
             if p + planes.lanes >= share.stop { break; }

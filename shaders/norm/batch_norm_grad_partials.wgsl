@@ -1,9 +1,8 @@
 // Partial sums of g and g·x̂ over each share, g = dy·f'(before the activation f), x̂ = (x − μ)·inv_std.
 // binding 0: x, 1: dy, 2: mean, 3: inv_std or running variance [vec4], 4: partial Σ g·x̂, then partial Σ g
-// [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g, and with SECOND 7: what is added to dy; otherwise, where there
-// is an activation, its result is computed again from 5: γ, 6: β, which saves the read of y.
+// [2][groups][parts] vec4. With RESIDUAL 5: y, 6: dresidual = g; otherwise, where there is an activation (SCALED), its result is computed again from
+// 5: γ, 6: β, which saves the read of y. With SECOND 7: what is added to dy.
 // With SPLIT the channel groups of all splits lie side by side (kernels::norm), under one γ and β.
-// TURN: texels of a share in a turn of the loop; it divides what each share has in an image.
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y, second), with RESIDUAL one write.
 #import common/grid
 #import common/planes
@@ -27,14 +26,13 @@ var<immediate> params: Params;
 #if RESIDUAL
 #operand 5 y
 #result 6 dresidual
-#if SECOND
-#operand 7 second
 #endif
-#else
-#if ACTIVATED
+#if SCALED
 @group(0) @binding(5) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> beta: array<vec4<f32>>;
 #endif
+#if SECOND
+#operand 7 second
 #endif
 
 @compute @workgroup_size(${WORKGROUP})
@@ -45,7 +43,7 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     if share.first >= planes.images { return; }
     let mu = mean[share.group];
     let inverse = inverse_deviation(spread[share.group], params.is_variance, params.epsilon);
-#if ACTIVATED && !RESIDUAL
+#if SCALED
     var channels = share.group;
 #if SPLIT
     channels %= params.channel_groups;
@@ -53,7 +51,7 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     let scale = gamma[channels] * inverse;
     let shift = beta[channels];
 #else
-    // Of no use there.
+    // The gradient does not need them.
     let scale = inverse;
     let shift = inverse;
 #endif

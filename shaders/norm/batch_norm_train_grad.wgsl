@@ -1,6 +1,7 @@
 // All gradients of batch norm in training in one launch, with the bits of batch_norm_grad_partials, batch_norm_grad_finalize and batch_norm_grad_apply:
 //   dβ = Σ g, dγ = Σ g·x̂, dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)), g the gradient before the activation (norm/gradient).
-// binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g, and with SECOND 11: what is added to dy [vec4].
+// binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g; with SECOND, as the last, what is
+// added to dy [vec4].
 // dx and dresidual are stored two texels at a time.
 // Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x and dy (and y, second), one
 // write or with RESIDUAL two.
@@ -24,6 +25,10 @@ var<immediate> params: Params;
 @group(0) @binding(10) var<storage, read_write> dresidual: array<vec4<u64>>;
 #if SECOND
 #operand 11 second
+#endif
+#else
+#if SECOND
+#operand 9 second
 #endif
 #endif
 

@@ -188,9 +188,8 @@ fn norms(r: &mut Recording, image: Shape) {
                 dbeta,
             };
             batch_norm_eval_grad(r, &grad);
-            // A sum of two gradients only where the first pass writes it.
-            let seconds =
-                if activation.and(dresidual).is_some() { &[None, Some(residual)][..] } else { &[None] };
+            // A sum of two gradients only before an activation.
+            let seconds = if activation.is_some() { &[None, Some(residual)][..] } else { &[None] };
             for ([mean, inv_std], &second) in
                 statistics.into_iter().flat_map(|s| seconds.iter().map(move |x| (s, x)))
             {

@@ -147,7 +147,7 @@ struct BatchNormGrad {
     activation: Option<Unary>,
     residual: bool,
     training: bool,
-    /// Whether dy is the sum of two inputs, as at the end of a residual block, which the next block's two paths read.
+    /// Whether dy is the sum of two inputs, as in front of a residual block, whose two paths read y.
     sum: bool,
 }
 
@@ -170,8 +170,8 @@ impl Operation for BatchNormGrad {
     }
     fn fused(&self, before: &dyn Operation) -> Option<Arc<dyn Operation>> {
         (before as &dyn Any).downcast_ref::<Add>()?;
-        let reads_y = self.residual && self.activation.is_some();
-        (reads_y && !self.sum).then(|| Arc::new(BatchNormGrad { sum: true, ..*self }) as Arc<dyn Operation>)
+        (self.activation.is_some() && !self.sum)
+            .then(|| Arc::new(BatchNormGrad { sum: true, ..*self }) as Arc<dyn Operation>)
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let (upstream, own) = inputs.split_at(self.first());

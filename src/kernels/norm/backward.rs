@@ -21,7 +21,7 @@ pub struct BatchNormGrad {
     /// The result of the forward pass; read only where there are both a residual and an activation.
     pub y: Tensor,
     pub dy: Tensor,
-    /// Added to `dy`: where two layers read y. Only with both a residual and an activation, where the sum saves a pass.
+    /// Added to `dy`: where two layers read y. Only with an activation.
     pub dy_second: Option<Tensor>,
     pub gamma: Tensor,
     pub beta: Tensor,
@@ -54,10 +54,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let BatchNormGrad { x, dy, gamma, beta, mean, spread, dgamma, dbeta, .. } = *grad;
     debug_check_vectors(x, &[gamma, beta, dgamma, dbeta]);
     debug_check_statistics(x, &[mean, spread]);
-    assert!(
-        grad.dy_second.is_none() || (grad.dresidual.is_some() && grad.activation.is_some()),
-        "a second dy without a residual and an activation"
-    );
+    assert!(grad.dy_second.is_none() || grad.activation.is_some(), "a second dy without an activation");
     let (shape, splits) = (x.shape, mean.shape.n);
     if let (Some(dresidual), None) = (grad.dresidual, grad.activation)
         && dresidual.slice != dy.slice
@@ -74,7 +71,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let vector = gamma.shape.bytes();
 
     let activated = |defines: Defines| match grad.activation {
-        Some(f) => defines.with(f.define(), 1).with("ACTIVATED", 1),
+        Some(f) => defines.with(f.define(), 1),
         None => defines,
     };
     let mut reduce_bindings = vec![
@@ -97,16 +94,17 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
             reduce_bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
             known = Some(dresidual);
             tensors = 4;
-            if let Some(second) = grad.dy_second {
-                reduce_defines = reduce_defines.with("SECOND", 1);
-                reduce_bindings.push(Binding::Operand(second.slice));
-                tensors = 5;
-            }
         }
         (_, None) => known = Some(dy),
         (None, Some(_)) => {
+            reduce_defines = reduce_defines.with("SCALED", 1);
             reduce_bindings.extend([Binding::Read(gamma.slice), Binding::Read(beta.slice)]);
         }
+    }
+    if let Some(second) = grad.dy_second {
+        reduce_defines = reduce_defines.with("SECOND", 1);
+        reduce_bindings.push(Binding::Operand(second.slice));
+        tensors += 1;
     }
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_partials",
@@ -139,23 +137,30 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     });
 
     let planes = Planes::map(recording.facts().class, side_by_side(shape, splits));
-    let (g, apply_defines) = match known {
-        Some(g) => (g, planes.defines(recording, WORKGROUP)),
-        None => (dy, activated(planes.defines(recording, WORKGROUP))),
-    };
+    let mut bindings = vec![
+        Binding::Operand(x.slice),
+        Binding::Operand(known.unwrap_or(dy).slice),
+        Binding::Read(constants),
+        Binding::Write(grad.dx.slice),
+    ];
+    let mut defines = planes.defines(recording, WORKGROUP);
+    let mut tensors = 3;
+    if known.is_none() {
+        defines = activated(defines);
+        if let Some(second) = grad.dy_second {
+            defines = defines.with("SECOND", 1);
+            bindings.push(Binding::Operand(second.slice));
+            tensors += 1;
+        }
+    }
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_apply",
-        defines: apply_defines,
-        bindings: vec![
-            Binding::Operand(x.slice),
-            Binding::Operand(g.slice),
-            Binding::Read(constants),
-            Binding::Write(grad.dx.slice),
-        ],
+        defines,
+        bindings,
         immediates: planes.words().to_vec(),
         grid: planes.grid(recording),
         flops: 6 * shape.elements() as u64,
-        bytes: 3 * shape.bytes() + 6 * mean.shape.bytes(),
+        bytes: tensors * shape.bytes() + 6 * mean.shape.bytes(),
     });
 }
 
