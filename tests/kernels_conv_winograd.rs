@@ -6,7 +6,9 @@ use common::dense::{
 };
 use common::gpu::{Case, Draw};
 use contraleak::gpu::{Facts, Gpu, Program, Recording, Slice};
-use contraleak::kernels::conv::{Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grads};
+use contraleak::kernels::conv::{
+    Conv2d, Weights, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grads,
+};
 use contraleak::kernels::{Shape, Tensor, elementwise};
 use contraleak::reference::{conv as direct, winograd};
 
@@ -329,6 +331,34 @@ fn weights_are_transformed_again_only_if_they_changed() {
         }),
         2
     );
+}
+
+/// Inputs are transformed once for the forward pass and the gradient to the weights, again where something wrote to them, where the padding is another, or
+/// where they are more than is kept.
+#[test]
+fn inputs_are_transformed_again_only_if_they_changed() {
+    let facts = facts(devices()[0]);
+    let transforms = |images: usize, paddings: [usize; 2], change: fn(&mut Recording, Slice)| {
+        let input = Shape::new(images, 32, 16, 16);
+        let [first, second] = paddings.map(|padding| Conv2d::new(input, 32, 3, 1, padding).expect("fits"));
+        let mut recording = Recording::new(&facts);
+        let x = Tensor::transient(&mut recording, "x", input);
+        let y = Tensor::transient(&mut recording, "y", first.output);
+        let dy = Tensor::transient(&mut recording, "dy", second.output);
+        let [w, dw] = ["w", "dw"]
+            .map(|label| Weights::new(first.weight(), recording.transient(label, first.weight().bytes())));
+        conv2d(&mut recording, &first, x, w, y);
+        change(&mut recording, x.slice);
+        conv2d_grad_weight(&mut recording, &second, x, dy, dw);
+        recording.dispatches().filter(|d| d.shader == "winograd/input").count()
+    };
+    assert_eq!(transforms(64, [1, 1], |_, _| ()), 1);
+    assert_eq!(transforms(64, [1, 1], |r, x| r.clear(x.part(x.bytes - 256, 256))), 2);
+    assert_eq!(transforms(64, [1, 0], |_, _| ()), 2, "another padding");
+    // 72 KiB an image: ten chunks of 49 MiB together, fifteen of 72.
+    assert_eq!(transforms(700, [1, 1], |_, _| ()), 10);
+    assert_eq!(transforms(700, [1, 1], |r, x| r.clear(x.part(0, 256))), 11, "the first changed");
+    assert_eq!(transforms(1024, [1, 1], |_, _| ()), 30, "more than is kept");
 }
 
 /// Frozen weights are transformed (or copied into a texture) by the first submit, and every submit has the bits of weights that are not frozen.

@@ -3,7 +3,8 @@
 //! 0, ±5/8, ±3/2 and infinity, which round half as much as 0, ±1, ±2.
 //!
 //! A few images at a time go through transform, products and transform back, so that what lies between stays in
-//! the second-level cache. How many follows from the shape alone.
+//! a cache. How many follows from the shape alone. Transformed inputs of the forward pass serve the gradient to the weights
+//! too, where they are not too large to be kept.
 
 use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
@@ -23,10 +24,17 @@ const POSITIONS: usize = 36;
 /// Tiles of a block, the rows of a product.
 const BLOCK: usize = 32;
 /// Transformed inputs and products of a chunk, which are read soon after they are written, from a cache that others use
-/// too. 1.3 to 20 MB were tried.
-const CHUNK_BYTES: usize = 5 << 20;
+/// too. 1.3 to 40 MB were tried.
+const CHUNK_BYTES: usize = 10 << 20;
+/// A chunk is at least this many times the gradient that it adds: smaller ones would write and sum more than they transform.
+const CHUNK_GRADIENTS: usize = 4;
+/// Transformed inputs of a convolution that are kept for its gradient, at most.
+const MOST_KEPT_BYTES: usize = 64 << 20;
 /// What transformed weights are called in recordings.
 const TRANSFORMED: &str = "winograd weights";
+/// What transformed inputs are called there, by their padding.
+const TRANSFORMED_INPUT: [&str; 3] =
+    ["winograd input", "winograd input, padding 1", "winograd input, padding 2"];
 /// Where a lane can have all channels of one side, transforms that pass through memory do not pay (`super::narrow` has others).
 const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
@@ -71,6 +79,18 @@ struct Chunk {
 }
 
 impl Chunk {
+    /// The chunks of `conv`, the same in every direction.
+    fn of(facts: &Facts, conv: &Conv2d) -> Vec<Chunk> {
+        let (c4, o4) = (conv.input.c4(), conv.output.c4());
+        let gradient = POSITIONS * c4 * 4 * o4 * 16;
+        // Nor more gradients than a buffer holds; what lies before and behind the products stays within one together.
+        let most = largest_operand(facts) as usize;
+        let whole =
+            Chunk::all(conv.output, conv.output.n).iter().map(|c| c.texels(c4 + o4) * 16).sum::<usize>();
+        let parts = (most / gradient).max(2) / 2;
+        let least = (CHUNK_GRADIENTS * gradient).max(whole / parts).min(most);
+        Chunk::all(conv.output, most_images(conv.output, c4 + o4, CHUNK_BYTES.max(least)))
+    }
     /// The chunks of a batch whose results are `output`, of at most `most` images each and nearly equal.
     fn all(output: Shape, most: usize) -> Vec<Chunk> {
         let chunks = output.n.div_ceil(most.clamp(1, output.n));
@@ -141,14 +161,13 @@ pub fn conv2d(
     let (c4, o4) = (x.shape.c4(), y.shape.c4());
     let u = transform_weights(recording, w);
     let source = recording.as_texture("conv2d x", x.slice);
-    let chunks = Chunk::all(y.shape, most_images(y.shape, c4 + o4, CHUNK_BYTES));
+    let chunks = Chunk::of(recording.facts(), conv);
     // The first chunk may be smaller than another by one image.
     let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
-    let v = Staged::new(recording, "winograd input", largest * c4);
     let m = Staged::new(recording, "winograd products", largest * o4);
     for chunk in &chunks {
-        transform_input(recording, chunk, (source, x.shape), conv.padding, &v);
-        product(recording, chunk, (v.texture, c4), (u, w), (m.buffer, o4), false);
+        let v = transform_input(recording, chunk, (source, x), conv.padding);
+        product(recording, chunk, (v, c4), (u, w), (m.buffer, o4), false);
         m.copy(recording, chunk.texels(o4));
         let mut immediates = chunk.tiling().to_vec();
         let first = chunk.first * o4 * y.shape.pixels();
@@ -194,18 +213,24 @@ fn product(
     });
 }
 
-/// Transforms the tiles of `chunk` and leaves them in the texture of `v`.
+/// The transformed tiles of `chunk` as a texture: made once for the forward pass and the gradient, unless something writes
+/// to x in between or they are more than is kept.
 fn transform_input(
     recording: &mut Recording,
     chunk: &Chunk,
-    (source, shape): (TextureId, Shape),
+    (source, x): (TextureId, Tensor),
     padding: usize,
-    v: &Staged,
-) {
+) -> TextureId {
+    let (shape, what) = (x.shape, TRANSFORMED_INPUT[padding]);
     let c4 = shape.c4();
+    let image = c4 * shape.pixels();
+    let images = x.slice.part((chunk.first * image * 16) as u64, (chunk.images * image * 16) as u64);
+    if let Some(texture) = recording.derived(what, images) {
+        return texture;
+    }
+    let v = Staged::new(recording, "winograd input", chunk.texels(c4));
     let mut immediates = chunk.tiling().to_vec();
-    let first = chunk.first * c4 * shape.pixels();
-    immediates.extend([c4, shape.h, shape.w, padding, first].map(|v| v as u32));
+    immediates.extend([c4, shape.h, shape.w, padding, chunk.first * image].map(|v| v as u32));
     recording.dispatch(Dispatch {
         shader: "winograd/input",
         defines: Defines::new(),
@@ -213,9 +238,13 @@ fn transform_input(
         immediates,
         grid: [c4 as u32, chunk.blocks() as u32, 1],
         flops: 0,
-        bytes: 16 * (chunk.texels(c4) + chunk.images * c4 * shape.pixels()) as u64,
+        bytes: 16 * (chunk.texels(c4) + chunk.images * image) as u64,
     });
     v.copy(recording, chunk.texels(c4));
+    if chunk.texels(c4) * 16 * shape.n.div_ceil(chunk.images) <= MOST_KEPT_BYTES {
+        recording.keep_derived(what, images, v.texture);
+    }
+    v.texture
 }
 
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them

@@ -1,8 +1,7 @@
 //! Gradients: every step of the forward pass, backwards. What both gradients begin with, dM, is made once for both.
 
 use super::{
-    BLOCK, CHUNK_BYTES, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, largest_operand, most_images,
-    product, transform_input, transform_weights,
+    BLOCK, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, product, transform_input, transform_weights,
 };
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
@@ -10,9 +9,8 @@ use crate::kernels::Tensor;
 use crate::kernels::conv::{Conv2d, Weights};
 use std::ops::Range;
 
-/// A chunk is at least this many times the gradient that it adds: smaller ones would write and sum more than they
-/// transform.
-const CHUNK_GRADIENTS: usize = 4;
+/// Of the gradient to transformed weights of one chunk, what is transformed back while it is in the cache.
+const SLICE_BYTES: usize = 5 << 19;
 
 /// The gradients that are asked for: `to_input` is (w, dx), `to_weights` is (x, dw).
 pub fn gradients(
@@ -23,21 +21,11 @@ pub fn gradients(
     to_weights: Option<(Tensor, Weights)>,
 ) {
     let (c4, o4) = (conv.input.c4(), conv.output.c4());
-    let texels = POSITIONS * c4 * 4 * o4;
-    let least = if to_weights.is_some() {
-        // Nor more parts than a buffer holds; what lies before and behind the products stays within one together.
-        let most = largest_operand(recording.facts()) as usize;
-        let whole = Chunk::all(dy.shape, dy.shape.n).iter().map(|c| c.texels(c4 + o4) * 16).sum::<usize>();
-        let parts = (most / (texels * 16)).max(2) / 2;
-        (CHUNK_GRADIENTS * texels * 16).max(whole / parts).min(most)
-    } else {
-        0
-    };
-    let chunks = Chunk::all(dy.shape, most_images(dy.shape, c4 + o4, CHUNK_BYTES.max(least)));
+    let chunks = Chunk::of(recording.facts(), conv);
     // Of one chunk, a few channels at a time, which stay in the cache between product and transform: 512 channels take
     // three quarters of the time.
     let slice = match chunks.len() {
-        1 => (CHUNK_BYTES / 2 / (POSITIONS * o4 * 16) / BLOCK * BLOCK)
+        1 => (SLICE_BYTES / (POSITIONS * o4 * 16) / BLOCK * BLOCK)
             .clamp(BLOCK, (c4 * 4).next_multiple_of(BLOCK)),
         _ => c4 * 4,
     };
@@ -53,7 +41,6 @@ pub fn gradients(
     });
     let to_weights = to_weights.map(|(x, dw)| ToWeights {
         source: recording.as_texture("conv2d x", x.slice),
-        v: Staged::new(recording, "winograd input", largest * c4),
         du: Staged::new(recording, "winograd weight gradient", chunks.len() * POSITIONS * slice * o4),
         chunks: chunks.len(),
         slice,
@@ -138,7 +125,6 @@ impl ToInput {
 
 struct ToWeights {
     source: TextureId,
-    v: Staged,
     /// [chunk][36][i][o4], of `slice` channels i.
     du: Staged,
     chunks: usize,
@@ -151,11 +137,11 @@ struct ToWeights {
 impl ToWeights {
     /// dU = Vᵀ dM of `chunk`, and behind the last chunk back to weights.
     fn record(&self, recording: &mut Recording, chunk: &Chunk, index: usize, dm: &Staged, dy: Tensor) {
-        transform_input(recording, chunk, (self.source, self.x.shape), self.padding, &self.v);
+        let v = transform_input(recording, chunk, (self.source, self.x), self.padding);
         let rows = self.x.shape.c4() * 4;
         for first in (0..rows).step_by(self.slice) {
             let slice = first..(first + self.slice).min(rows);
-            self.product(recording, chunk, index, slice.clone(), dm, dy);
+            self.product(recording, (chunk, index), v, slice.clone(), dm, dy);
             if index + 1 == self.chunks {
                 self.to_weights(recording, slice, dy.shape.c4());
             }
@@ -165,8 +151,8 @@ impl ToWeights {
     fn product(
         &self,
         recording: &mut Recording,
-        chunk: &Chunk,
-        index: usize,
+        (chunk, index): (&Chunk, usize),
+        v: TextureId,
         slice: Range<usize>,
         dm: &Staged,
         dy: Tensor,
@@ -177,11 +163,7 @@ impl ToWeights {
         recording.dispatch(Dispatch {
             shader: "winograd/grad_product",
             defines: Defines::new().with("LANES", lanes),
-            bindings: vec![
-                Binding::Texture(self.v.texture),
-                Binding::Texture(dm.texture),
-                Binding::Write(self.du.buffer),
-            ],
+            bindings: vec![Binding::Texture(v), Binding::Texture(dm.texture), Binding::Write(self.du.buffer)],
             immediates: [chunk.blocks(), c4, o4, index * texels, slice.start / 4, rows]
                 .map(|v| v as u32)
                 .to_vec(),
