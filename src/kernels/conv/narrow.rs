@@ -12,8 +12,10 @@ use crate::gpu::{Binding, Dispatch, Facts, Recording, TextureId};
 use crate::kernels::lanes::{NARROW, wide};
 use crate::kernels::{Shape, Tensor};
 
-/// Tiles in a turn of a gradient to the weights.
-const GRAD_WEIGHT_TILES: usize = 2;
+/// Tiles in a turn of a gradient to the weights: as many as lines of `width` outputs fill three quarters of.
+fn grad_weight_tiles(width: usize) -> Option<usize> {
+    [4, 2].into_iter().find(|tiles| 4 * width >= 3 * width.next_multiple_of(4 * tiles))
+}
 
 /// How outputs are dealt out.
 struct Tiling {
@@ -83,13 +85,12 @@ fn team(c4: usize) -> usize {
 /// Whether the gradient to the weights runs this way.
 pub fn applies_to_grad_weight(facts: &Facts, conv: &Conv2d) -> bool {
     let (c4, output) = (conv.input.c4(), conv.output);
-    // Every team has a line. Of its columns and of the lanes three quarters have work.
-    let columns = output.w.next_multiple_of(4 * GRAD_WEIGHT_TILES);
+    // Every team has a line. Three quarters of the lanes have work.
     !facts.exact_conv
         && (conv.kernel, conv.stride) == (3, 1)
         && output.c4() <= NARROW
         && output.h >= facts.lanes() / team(c4)
-        && 4 * output.w >= 3 * columns
+        && grad_weight_tiles(output.w).is_some()
         && 4 * c4 >= 3 * c4.next_multiple_of(team(c4))
 }
 
@@ -102,6 +103,8 @@ pub fn conv2d_grad_weight(
 ) {
     let (i, o) = (conv.input, conv.output);
     let team = team(i.c4());
+    // `applies_to_grad_weight` has seen that there is a number.
+    let tiles = grad_weight_tiles(o.w).unwrap_or(2);
     let sizes = [i.n, parts.images, o.h, o.w, i.h, i.w, conv.padding, i.c4(), parts.shape.texels()];
     recording.dispatch(Dispatch {
         shader: "winograd/narrow_grad_weight",
@@ -109,7 +112,7 @@ pub fn conv2d_grad_weight(
             .with("LANES", recording.facts().lanes())
             .with("COLUMNS4", o.c4())
             .with("TEAM", team)
-            .with("TILES", GRAD_WEIGHT_TILES),
+            .with("TILES", tiles),
         bindings: vec![Binding::Texture(source), Binding::Texture(upstream), Binding::Write(parts.dw)],
         immediates: sizes.map(|v| v as u32).to_vec(),
         grid: [i.c4().div_ceil(team), 3, parts.count].map(|v| v as u32),
