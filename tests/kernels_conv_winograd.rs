@@ -117,6 +117,9 @@ fn few_channels_match_their_twins_along_lines() {
         (Shape::new(2, 5, 14, 21), 13, 2, all),
         (Shape::new(3, 9, 8, 8), 4, 0, all),
         (Shape::new(2, 6, 5, 3), 5, 1, no_weights),
+        // Several parts, the last of fewer images.
+        (Shape::new(19, 16, 32, 32), 16, 1, all),
+        (Shape::new(21, 7, 31, 47), 12, 1, all),
         // More channels on one side, which may be Winograd's in two dimensions there, or direct.
         (Shape::new(2, 50, 10, 8), 13, 1, outward),
         (Shape::new(2, 37, 18, 18), 9, 0, outward),
@@ -125,9 +128,9 @@ fn few_channels_match_their_twins_along_lines() {
     .into_iter()
     .filter_map(|(input, channels, padding, runs)| Some((conv(input, channels, padding).ok()?, Some(runs))))
     .collect();
-    assert_eq!(cases.len(), 12, "all of them fit");
+    assert_eq!(cases.len(), 14, "all of them fit");
     let mut draw = Draw(33);
-    while cases.len() < 32 {
+    while cases.len() < 34 {
         let input = Shape::new(draw.range(1, 5), draw.awkward(16), draw.range(1, 19), draw.range(1, 35));
         let random = conv(input, draw.awkward(16), draw.range(0, 2));
         cases.extend(random.into_iter().map(|conv| (conv, None)));
@@ -140,9 +143,13 @@ fn few_channels_match_their_twins_along_lines() {
         let lines = conv.output.n * conv.output.h * conv.output.w.div_ceil(4);
         for gpu in devices() {
             let mut runs = [false; 3];
+            let mut parts = 0;
             for (runs, direction) in runs.iter_mut().zip(EVERY_DIRECTION) {
                 let results = operands.run(gpu, &facts(gpu), &[direction], |d| {
-                    *runs |= d.shader.starts_with("winograd/narrow")
+                    *runs |= d.shader.starts_with("winograd/narrow");
+                    if d.shader == "winograd/narrow_grad_weight" {
+                        parts = d.grid[2];
+                    }
                 });
                 if !*runs {
                     continue;
@@ -163,6 +170,7 @@ fn few_channels_match_their_twins_along_lines() {
                     roundings(1, terms) * sizes[i]
                 });
             }
+            assert!(conv.input.n < 19 || parts > 1, "{conv:?}: {parts} parts");
             match expected_runs {
                 Some(expected) => assert_eq!(runs, expected, "{conv:?}: forward and gradients along lines"),
                 None => random_runs.iter_mut().zip(runs).for_each(|(sum, runs)| *sum += usize::from(runs)),
@@ -359,6 +367,45 @@ fn inputs_are_transformed_again_only_if_they_changed() {
     assert_eq!(transforms(700, [1, 1], |_, _| ()), 10);
     assert_eq!(transforms(700, [1, 1], |r, x| r.clear(x.part(0, 256))), 11, "the first changed");
     assert_eq!(transforms(1024, [1, 1], |_, _| ()), 30, "more than is kept");
+}
+
+/// What the forward pass leaves to the gradient has the bits of what the gradient makes itself, in chunks of unequal size and in one.
+#[test]
+fn kept_inputs_change_no_bits() {
+    for (images, channels, side) in [(13, 64, 32), (5, 40, 9)] {
+        let input = Shape::new(images, channels, side, side);
+        let conv = Conv2d::new(input, channels, 3, 1, 1).expect("fits");
+        let of = Operands::random(conv, Kind::Dense, 3);
+        for shared_memory in [true, false] {
+            let gpu = devices()[1];
+            let shared_memory = shared_memory && gpu.facts().shared_memory;
+            let facts = Facts { shared_memory, ..facts(gpu) };
+            let transforms = |directions: &[Direction]| {
+                let mut count = 0;
+                let results =
+                    of.run(gpu, &facts, directions, |d| count += usize::from(d.shader == "winograd/input"));
+                (results.dw, count)
+            };
+            let (alone, count) = transforms(&[Direction::GradWeight]);
+            assert!(count > usize::from(images == 13), "{conv:?}: {count} chunks");
+            assert_eq!(transforms(&EVERY_DIRECTION), (alone, count), "{conv:?}: dw, and chunks");
+        }
+    }
+}
+
+/// An image of other sides in the same memory has other tiles.
+#[test]
+fn kept_inputs_are_of_one_shape() {
+    let facts = facts(devices()[0]);
+    let mut recording = Recording::new(&facts);
+    let memory = recording.transient("x", Shape::new(2, 32, 16, 16).bytes());
+    for (h, w) in [(16, 16), (8, 32)] {
+        let conv = Conv2d::new(Shape::new(2, 32, h, w), 32, 3, 1, 1).expect("fits");
+        let y = Tensor::transient(&mut recording, "y", conv.output);
+        let weights = Weights::new(conv.weight(), recording.transient("w", conv.weight().bytes()));
+        conv2d(&mut recording, &conv, Tensor::new(conv.input, memory), weights, y);
+    }
+    assert_eq!(recording.dispatches().filter(|d| d.shader == "winograd/input").count(), 2);
 }
 
 /// Frozen weights are transformed (or copied into a texture) by the first submit, and every submit has the bits of weights that are not frozen.

@@ -262,7 +262,9 @@ impl Device {
 }
 
 fn check_train(host: &Host) {
-    for facts in every_class(gpu()) {
+    // With one thread in one launch, where the shape allows it.
+    let one_thread = Facts { threads: 1, ..gpu().facts().clone() };
+    for facts in every_class(gpu()).into_iter().chain([one_thread]) {
         check_train_with(host, &facts);
     }
 }
@@ -394,7 +396,8 @@ fn splits_match_their_twin_with_every_fusion() {
     check_train(&Host::new(38, Shape::new(8, 5, 31, 29), Some(Unary::Relu), false, 1000.0).split(4));
 }
 
-/// What a training pass and its gradients wrote, to the bit, in the samples' order: y, dx, dresidual, statistics; then vectors of channels; and by how many kernels.
+/// What a training pass and its gradients wrote, to the bit, in the samples' order: y, dx, dresidual, statistics; then
+/// vectors of channels; and by how many kernels.
 fn bits(host: &Host, facts: &Facts) -> (Vec<Vec<f32>>, usize) {
     let mut case = Case::with_facts(gpu(), facts);
     let vector = Shape::matrix(1, host.shape.c);
@@ -429,8 +432,8 @@ fn bits(host: &Host, facts: &Facts) -> (Vec<Vec<f32>>, usize) {
 fn one_launch_has_the_bits_of_three() {
     let facts = gpu().facts();
     assert!(facts.texture_kernels(), "this test needs a software adapter with subgroups of 8 or 4");
-    let [few, many] = [1, usize::MAX].map(|threads| Facts { threads, ..facts.clone() });
-    let expected = if facts.lanes() == 8 { [2, 6] } else { [6, 6] };
+    let [one_thread, many_threads] = [1, usize::MAX].map(|threads| Facts { threads, ..facts.clone() });
+    let expected = if facts.lanes() == 8 && facts.shared_memory { [2, 6] } else { [6, 6] };
     for (activation, residual) in FUSIONS {
         // Several segments of an image; of several images, the last share of fewer; one image; lines that are no multiple of eight; one channel.
         for shape in [
@@ -441,7 +444,7 @@ fn one_launch_has_the_bits_of_three() {
             Shape::new(2, 1, 8, 10),
         ] {
             let host = Host::new(11, shape, activation, residual, 40.0);
-            let ((one, few), (three, many)) = (bits(&host, &few), bits(&host, &many));
+            let ((one, few), (three, many)) = (bits(&host, &one_thread), bits(&host, &many_threads));
             assert_eq!([few, many], expected, "{shape}: kernels");
             for (i, (one, three)) in one.iter().zip(&three).enumerate() {
                 let to_bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
@@ -450,7 +453,14 @@ fn one_launch_has_the_bits_of_three() {
         }
     }
     let odd = Host::new(11, Shape::new(4, 6, 6, 6), None, false, 0.0);
-    assert_eq!(bits(&odd, &few).1, 6, "36 texels of an image are no pairs of eight lanes");
+    let five_groups = Host::new(11, Shape::new(2, 20, 4, 4), None, false, 0.0);
+    let kernels_of = |threads| bits(&five_groups, &Facts { threads, ..facts.clone() }).1;
+    assert_eq!(
+        [3, 4, 5, 6].map(kernels_of),
+        [2, 6, 2, 2].map(|n| n.max(expected[0])),
+        "how busy threads are"
+    );
+    assert_eq!(bits(&odd, &one_thread).1, 6, "36 texels of an image are no pairs of eight lanes");
 }
 
 #[test]

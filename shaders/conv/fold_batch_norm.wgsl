@@ -1,7 +1,7 @@
 // Batch norm with the running statistics as scale = γ/√(σ² + ε) and shift = β − μ·scale.
 // binding 0: γ, 1: β, 2: μ, 3: σ² [vec4]; 4: scales, then shifts.
 // Grid: one invocation a texel of channels. Roofline: memory, next to nothing.
-#import norm/statistic
+#import norm/inverse_deviation
 
 struct Params { channels4: u32, epsilon: f32 }
 var<immediate> params: Params;

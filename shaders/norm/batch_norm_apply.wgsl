@@ -6,7 +6,7 @@
 #import common/grid
 #import common/planes
 #import common/activation
-#import norm/statistic
+#import norm/inverse_deviation
 
 struct Params {
     planes: Planes,

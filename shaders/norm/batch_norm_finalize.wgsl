@@ -14,7 +14,7 @@ var<immediate> params: Params;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> running_mean: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> running_variance: array<vec4<f32>>;
-var<workgroup> several: array<Statistics, ${WORKGROUP}>;
+var<workgroup> of_invocations: array<Statistics, ${WORKGROUP}>;
 
 @compute @workgroup_size(${WORKGROUP})
 fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -33,15 +33,15 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         var mine = no_statistics();
         for (var part = local; part < parts; part += ${WORKGROUP}u) {
             let texels = f32(part_texels(part, planes));
-            mine = together(mine, Statistics(texels, load_partials(first + part) - pivot, load_partials(squares + part)));
+            mine = merged(mine, Statistics(texels, load_partials(first + part) - pivot, load_partials(squares + part)));
             // Spares a turn without lanes (docs/kernels.md).
             if part + ${WORKGROUP}u >= parts { break; }
         }
-        several[local] = mine;
+        of_invocations[local] = mine;
         workgroupBarrier();
         if local == 0u {
             var batch = no_statistics();
-            for (var i = 0u; i < ${WORKGROUP}u; i++) { batch = together(batch, several[i]); }
+            for (var i = 0u; i < ${WORKGROUP}u; i++) { batch = merged(batch, of_invocations[i]); }
             let mu = pivot + batch.mean;
             mean[row] = select(zero, mu, real);
             inv_std[row] = select(zero, inverse_deviation_of(batch, params.epsilon), real);

@@ -1,10 +1,10 @@
 // dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)) with g as in batch_norm_grad_partials.
 // binding 0: x, 1: dy, or g where it is known (then no activation is defined), 2: constants
-// (batch_norm_grad_finalize), 3: dx [vec4], with SECOND 4: what is added to dy. Grid: one invocation a share. Roofline: memory, two reads, one write.
+// (batch_norm_grad_finalize), 3: dx [vec4], with SECOND 4: what is added to dy. Grid: one invocation a share. Roofline: memory, two reads (three), one write.
 // Padding lanes: γ = 0 there, so dx = 0.
 #import common/grid
 #import common/planes
-#import norm/gradient
+#import norm/batch_norm_gradient
 
 struct Params { planes: Planes }
 var<immediate> params: Params;

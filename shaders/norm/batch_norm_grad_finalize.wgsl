@@ -4,7 +4,7 @@
 // 7: constants [groups][6], all vec4; mean, spread and constants have the groups of a split after those of the split before it,
 // dγ and dβ sum over splits. Grid: one workgroup a channel group of the tensor. Roofline: latency.
 #import common/planes
-#import norm/statistic
+#import norm/inverse_deviation
 
 struct Params { planes: Planes, is_variance: u32, epsilon: f32, splits: u32 }
 var<immediate> params: Params;

@@ -6,8 +6,8 @@
 // Grid: one invocation a share. Roofline: memory, reads of x, dy (and y, second), with RESIDUAL one write.
 #import common/grid
 #import common/planes
-#import norm/statistic
-#import norm/gradient
+#import norm/inverse_deviation
+#import norm/batch_norm_gradient
 
 struct Params {
     planes: Planes,
@@ -51,9 +51,9 @@ fn batch_norm_grad_partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     let scale = gamma[channels] * inverse;
     let shift = beta[channels];
 #else
-    // The gradient does not need them.
-    let scale = inverse;
-    let shift = inverse;
+    // No activation's result is computed again.
+    let scale = vec4<f32>(0.0);
+    let shift = vec4<f32>(0.0);
 #endif
 #import norm/share_gradients
     partials[share.part] = product * inverse;

@@ -1,7 +1,8 @@
 // All of batch norm in training in one launch, with the bits of batch_norm_partials, batch_norm_finalize and batch_norm_apply:
 //   y = f(γ·(x − μ)·inv_std + β [+ residual]), f the activation, and running statistics as in batch_norm_finalize.
 // binding 0: x, 1: mean, 2: inv_std, 3: running mean, 4: running variance, 5: γ, 6: β, 7: y, two texels at a time, 8: residual (if RESIDUAL) [vec4].
-// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x, of which a cache may answer
+// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads
+// of x, of which a cache may answer
 // the second, one of the residual, one write.
 #import common/planes
 #import common/activation
@@ -33,13 +34,13 @@ fn batch_norm_train(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_i
         let share = share_at(group.x, block, row - block * planes.segments, lane, planes);
 #import norm/share_statistics
         first_mean = select(first_mean, subgroupBroadcast(part.mean, 0u), row == 0u);
-        mine = together(mine, Statistics(part.count, part.mean - first_mean, part.squares));
+        mine = merged(mine, Statistics(part.count, part.mean - first_mean, part.squares));
         // Spares a turn without lanes (docs/kernels.md).
         if row + 1u >= rows { break; }
     }
     var batch = no_statistics();
 #for i in 0..8
-    batch = together(batch, Statistics(
+    batch = merged(batch, Statistics(
         subgroupBroadcast(mine.count, ${i}u), subgroupBroadcast(mine.mean, ${i}u), subgroupBroadcast(mine.squares, ${i}u)));
 #end
     let mu = first_mean + batch.mean;

@@ -1,13 +1,14 @@
 // All gradients of batch norm in training in one launch, with the bits of batch_norm_grad_partials, batch_norm_grad_finalize and batch_norm_grad_apply:
-//   dβ = Σ g, dγ = Σ g·x̂, dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)), g the gradient before the activation (norm/gradient).
+//   dβ = Σ g, dγ = Σ g·x̂, dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)), g the gradient before the activation (norm/batch_norm_gradient).
 // binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g; with SECOND, as the last, what is
 // added to dy [vec4].
 // dx and dresidual are stored two texels at a time.
-// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x and dy (and y, second), one
+// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads
+// of x and dy (and y, second), one
 // write or with RESIDUAL two.
 #import common/planes
 #import common/pack64
-#import norm/gradient
+#import norm/batch_norm_gradient
 
 struct Params { planes: Planes }
 var<immediate> params: Params;

@@ -10,7 +10,7 @@ fn no_statistics() -> Statistics {
     return Statistics(0.0, vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
-fn together(a: Statistics, b: Statistics) -> Statistics {
+fn merged(a: Statistics, b: Statistics) -> Statistics {
     let count = a.count + b.count;
     let share = b.count / max(count, 1.0);
     let difference = b.mean - a.mean;

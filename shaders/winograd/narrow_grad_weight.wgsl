@@ -5,7 +5,8 @@
 // binding 0: x, NC4HW4 texels; 1: dy, likewise; 2: dw, parts of panels (WeightShape) as conv/grad_weight has them.
 // One workgroup = one subgroup of LANES lanes in teams of TEAM neighbours that share lines: each has one texel of x's channels, and loads some of dy's, which
 // the team exchanges. Other teams have other lines, and their sums are added up at the end. A turn has TILES tiles of a line.
-// Grid: x's texels of channels, TEAM to a workgroup x lines of taps x parts. Roofline: arithmetic, half of the direct flops that it is counted by, and the transforms.
+// Grid: x's texels of channels, TEAM to a workgroup x lines of taps x parts. Roofline: arithmetic, half of the direct flops that
+// it is counted by, and the transforms.
 #import common/texel
 #import common/pack64
 #import winograd/transform

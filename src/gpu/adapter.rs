@@ -134,7 +134,7 @@ impl Gpu {
             products: if options.mixed_precision { Products::Cooperative } else { Products::Single },
             shared_memory: shared_memory::available(&device, &info),
             int64: features.contains(wgpu::Features::SHADER_INT64),
-            threads: software_threads(),
+            threads: if description.class == KernelClass::Software { software_threads() } else { 1 },
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_texture_side: limits.max_texture_dimension_2d,

@@ -35,7 +35,7 @@ pub struct Facts {
     pub shared_memory: bool,
     /// 64-bit integers in shaders (the software class stores pairs of floats through them).
     pub int64: bool,
-    /// Threads that a software adapter runs workgroups on. Only the number of launches may depend on it, no bits.
+    /// Threads that a software adapter runs workgroups on, 1 on others. Only the number of launches may depend on it, no bits.
     pub threads: usize,
     pub max_binding_bytes: u64,
     pub max_buffer_bytes: u64,
@@ -182,6 +182,8 @@ pub(super) struct TextureDecl {
 struct Derived {
     what: &'static str,
     from: Slice,
+    /// What else decides what it is.
+    how: [usize; 4],
     texture: TextureId,
     ops: usize,
 }
@@ -284,14 +286,15 @@ impl Recording {
         to
     }
 
-    /// Remembers `texture` as the `what` that was made of `from`.
-    pub fn keep_derived(&mut self, what: &'static str, from: Slice, texture: TextureId) {
-        self.derived.push(Derived { what, from, texture, ops: self.ops.len() });
+    /// Remembers `texture` as the `what` that was made of `from`. `how`: what else decides what it is, sizes say.
+    pub fn keep_derived(&mut self, what: &'static str, from: Slice, how: [usize; 4], texture: TextureId) {
+        self.derived.push(Derived { what, from, how, texture, ops: self.ops.len() });
     }
 
-    /// The `what` that was kept for `from`, if nothing has written there since.
-    pub fn derived(&self, what: &str, from: Slice) -> Option<TextureId> {
-        let kept = self.derived.iter().rev().find(|kept| kept.what == what && kept.from == from)?;
+    /// The `what` that was kept for `from` and `how`, if nothing has written there since.
+    pub fn derived(&self, what: &str, from: Slice, how: [usize; 4]) -> Option<TextureId> {
+        let same = |kept: &&Derived| kept.what == what && kept.from == from && kept.how == how;
+        let kept = self.derived.iter().rev().find(same)?;
         let touches = |to: Slice| {
             to.buffer == from.buffer
                 && to.offset < from.offset + from.bytes
@@ -303,6 +306,11 @@ impl Recording {
             Op::CopyToTexture { .. } => false,
         });
         (!changed).then_some(kept.texture)
+    }
+
+    /// Forgets what was kept, so that what follows is recorded as if it were the first.
+    pub fn forget_derived(&mut self) {
+        self.derived.clear();
     }
 
     /// Promises that nothing will change what `buffer` holds as long as programs of this recording live: see [`once_for`](Self::once_for),

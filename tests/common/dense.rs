@@ -115,6 +115,9 @@ impl Operands {
         // Weights travel as words: their packed form is not that of an activation.
         let words = Shape::matrix(packed.len() / 4, 4);
         let w = case.words("w", words, &packed);
+        // All directions read the same memory: what one keeps of it, another may find.
+        let x = case.input("x", conv.input, &self.x);
+        let dy = case.input("dy", conv.output, &self.dy);
         let mut outputs: Vec<(Direction, Tensor)> = Vec::new();
         for &direction in directions {
             let shape = match direction {
@@ -124,8 +127,6 @@ impl Operands {
             };
             let out = case.output("out", shape);
             outputs.push((direction, out));
-            let x = case.input("x", conv.input, &self.x);
-            let dy = case.input("dy", conv.output, &self.dy);
             let r = &mut case.recording;
             match self.kind {
                 Kind::Dense => {

@@ -129,6 +129,8 @@ pub(super) fn measure(gpu: &Gpu, runs: usize, record: &Record) -> Result<Measure
         Timing::repeat(0, runs, || single.run(gpu))?
     } else {
         for _ in 0..repeats {
+            // Every call does all of its work.
+            space.recording.forget_derived();
             record(&mut space)?;
         }
         let program = Program::build(gpu, &space.take_recording())?;

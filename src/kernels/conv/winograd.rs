@@ -3,7 +3,7 @@
 //! 0, ±5/8, ±3/2 and infinity, which round half as much as 0, ±1, ±2.
 //!
 //! A few images at a time go through transform, products and transform back, so that what lies between stays in
-//! a cache. How many follows from the shape alone. Transformed inputs of the forward pass serve the gradient to the weights
+//! a cache, or more where the weights are many: the same number in every direction, which follows from the shape alone. Transformed inputs of the forward pass serve the gradient to the weights
 //! too, where they are not too large to be kept.
 
 use super::epilogue::Epilogue;
@@ -28,13 +28,12 @@ const BLOCK: usize = 32;
 const CHUNK_BYTES: usize = 10 << 20;
 /// A chunk is at least this many times the gradient that it adds: smaller ones would write and sum more than they transform.
 const CHUNK_GRADIENTS: usize = 4;
-/// Transformed inputs of a convolution that are kept for its gradient, at most.
+/// Transformed inputs of a convolution that are kept for its gradient, at most; of all chunks or of none.
 const MOST_KEPT_BYTES: usize = 64 << 20;
 /// What transformed weights are called in recordings.
 const TRANSFORMED: &str = "winograd weights";
-/// What transformed inputs are called there, by their padding.
-const TRANSFORMED_INPUT: [&str; 3] =
-    ["winograd input", "winograd input, padding 1", "winograd input, padding 2"];
+/// What transformed inputs are called there.
+const TRANSFORMED_INPUT: &str = "winograd input";
 /// Where a lane can have all channels of one side, transforms that pass through memory do not pay (`super::narrow` has others).
 const LEAST_CHANNELS: usize = 4 * NARROW + 1;
 
@@ -133,7 +132,7 @@ fn direct_flops(chunk: &Chunk, inputs: usize, outputs: usize) -> u64 {
     2 * (9 * chunk.images * chunk.pixels * inputs * outputs) as u64
 }
 
-/// A buffer that every chunk fills anew, and its texture.
+/// A buffer of what lies between two kernels, and its texture.
 struct Staged {
     buffer: Slice,
     texture: TextureId,
@@ -160,13 +159,13 @@ pub fn conv2d(
 ) {
     let (c4, o4) = (x.shape.c4(), y.shape.c4());
     let u = transform_weights(recording, w);
-    let source = recording.as_texture("conv2d x", x.slice);
     let chunks = Chunk::of(recording.facts(), conv);
     // The first chunk may be smaller than another by one image.
     let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
+    let mut inputs = Inputs::new(conv, x, &chunks);
     let m = Staged::new(recording, "winograd products", largest * o4);
     for chunk in &chunks {
-        let v = transform_input(recording, chunk, (source, x), conv.padding);
+        let v = inputs.transformed(recording, chunk);
         product(recording, chunk, (v, c4), (u, w), (m.buffer, o4), false);
         m.copy(recording, chunk.texels(o4));
         let mut immediates = chunk.tiling().to_vec();
@@ -213,48 +212,63 @@ fn product(
     });
 }
 
-/// The transformed tiles of `chunk` as a texture: made once for the forward pass and the gradient, unless something writes
-/// to x in between or they are more than is kept.
-fn transform_input(
-    recording: &mut Recording,
-    chunk: &Chunk,
-    (source, x): (TextureId, Tensor),
+/// The tiles of a convolution's input.
+struct Inputs {
+    x: Tensor,
     padding: usize,
-) -> TextureId {
-    let (shape, what) = (x.shape, TRANSFORMED_INPUT[padding]);
-    let c4 = shape.c4();
-    let image = c4 * shape.pixels();
-    let images = x.slice.part((chunk.first * image * 16) as u64, (chunk.images * image * 16) as u64);
-    if let Some(texture) = recording.derived(what, images) {
-        return texture;
+    /// x as a texture, where something has to be transformed.
+    source: Option<TextureId>,
+    /// Whether the gradient to the weights may find what the forward pass has transformed.
+    kept: bool,
+}
+
+impl Inputs {
+    fn new(conv: &Conv2d, x: Tensor, chunks: &[Chunk]) -> Inputs {
+        let texels: usize = chunks.iter().map(|chunk| chunk.texels(x.shape.c4())).sum();
+        Inputs { x, padding: conv.padding, source: None, kept: texels * 16 <= MOST_KEPT_BYTES }
     }
-    let v = Staged::new(recording, "winograd input", chunk.texels(c4));
-    let mut immediates = chunk.tiling().to_vec();
-    immediates.extend([c4, shape.h, shape.w, padding, chunk.first * image].map(|v| v as u32));
-    recording.dispatch(Dispatch {
-        shader: "winograd/input",
-        defines: Defines::new(),
-        bindings: vec![Binding::Texture(source), Binding::Write(v.buffer)],
-        immediates,
-        grid: [c4 as u32, chunk.blocks() as u32, 1],
-        flops: 0,
-        bytes: 16 * (chunk.texels(c4) + chunk.images * image) as u64,
-    });
-    v.copy(recording, chunk.texels(c4));
-    if chunk.texels(c4) * 16 * shape.n.div_ceil(chunk.images) <= MOST_KEPT_BYTES {
-        recording.keep_derived(what, images, v.texture);
+
+    /// The transformed tiles of `chunk` as a texture: made once for the forward pass and the gradient, unless something
+    /// writes to x in between or they are more than is kept.
+    fn transformed(&mut self, recording: &mut Recording, chunk: &Chunk) -> TextureId {
+        let shape = self.x.shape;
+        let c4 = shape.c4();
+        let image = c4 * shape.pixels();
+        let images = self.x.slice.part((chunk.first * image * 16) as u64, (chunk.images * image * 16) as u64);
+        let how = [c4, shape.h, shape.w, self.padding];
+        if let Some(texture) = recording.derived(TRANSFORMED_INPUT, images, how) {
+            return texture;
+        }
+        let source = *self.source.get_or_insert_with(|| recording.as_texture("conv2d x", self.x.slice));
+        let v = Staged::new(recording, TRANSFORMED_INPUT, chunk.texels(c4));
+        let mut immediates = chunk.tiling().to_vec();
+        immediates.extend(how.map(|v| v as u32));
+        immediates.push((chunk.first * image) as u32);
+        recording.dispatch(Dispatch {
+            shader: "winograd/input",
+            defines: Defines::new(),
+            bindings: vec![Binding::Texture(source), Binding::Write(v.buffer)],
+            immediates,
+            grid: [c4 as u32, chunk.blocks() as u32, 1],
+            flops: 0,
+            bytes: 16 * (chunk.texels(c4) + chunk.images * image) as u64,
+        });
+        v.copy(recording, chunk.texels(c4));
+        if self.kept {
+            recording.keep_derived(TRANSFORMED_INPUT, images, how, v.texture);
+        }
+        v.texture
     }
-    v.texture
 }
 
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
 /// in between, and once for all submits where they are frozen.
 fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
-    if let Some(texture) = recording.derived(TRANSFORMED, w.slice) {
+    if let Some(texture) = recording.derived(TRANSFORMED, w.slice, [0; 4]) {
         return texture;
     }
     let texture = recording.once_for(&[w.slice], |recording| transform(recording, w));
-    recording.keep_derived(TRANSFORMED, w.slice, texture);
+    recording.keep_derived(TRANSFORMED, w.slice, [0; 4], texture);
     texture
 }
 

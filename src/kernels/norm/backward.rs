@@ -3,7 +3,7 @@
 //! statistics are constants and `dx = γ·inv_std·g`.
 
 use super::{
-    FINALIZE_WORKGROUP, debug_check_statistics, debug_check_vectors, in_one_launch, side_by_side,
+    debug_check_statistics, debug_check_vectors, finalize_workgroup, in_one_launch, side_by_side,
     split_words, statistic_words,
 };
 use crate::gpu::shader::Defines;
@@ -62,7 +62,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
         recording.copy(dy.slice, dresidual.slice);
     }
     if !is_variance && in_one_launch(recording.facts(), shape, splits) {
-        return all(recording, grad);
+        return train_grad_in_one_launch(recording, grad);
     }
     let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
     let statistic = statistic_words(is_variance);
@@ -119,7 +119,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
     let constants = recording.transient("batch norm gradient constants", 6 * mean.shape.bytes());
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_grad_finalize",
-        defines: planes.defines(recording, FINALIZE_WORKGROUP),
+        defines: planes.defines(recording, finalize_workgroup(recording.facts())),
         bindings: vec![
             Binding::Operand(partials),
             Binding::Read(mean.slice),
@@ -165,7 +165,7 @@ fn record(recording: &mut Recording, grad: &BatchNormGrad, is_variance: bool) {
 }
 
 /// Sums and what follows from them.
-fn all(recording: &mut Recording, grad: &BatchNormGrad) {
+fn train_grad_in_one_launch(recording: &mut Recording, grad: &BatchNormGrad) {
     let (shape, class) = (grad.x.shape, recording.facts().class);
     let planes = Planes::reduce(class, shape);
     let mut defines = Defines::new().with("WIDE", wide(planes.shares())).with("TURN", planes.turn());

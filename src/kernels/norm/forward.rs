@@ -1,7 +1,7 @@
 //! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
 
 use super::{
-    EPSILON, FINALIZE_WORKGROUP, MOMENTUM, debug_check_statistics, debug_check_vectors, in_one_launch,
+    EPSILON, MOMENTUM, debug_check_statistics, debug_check_vectors, finalize_workgroup, in_one_launch,
     side_by_side, split_words, statistic_words,
 };
 use crate::gpu::shader::Defines;
@@ -51,7 +51,7 @@ pub fn batch_norm_train(recording: &mut Recording, norm: &BatchNormTrain) {
     debug_check_vectors(x, &[gamma, beta, norm.running_mean, norm.running_variance]);
     debug_check_statistics(x, &[mean, inv_std]);
     if in_one_launch(recording.facts(), x.shape, mean.shape.n) {
-        return all(recording, norm);
+        return train_in_one_launch(recording, norm);
     }
     statistics(recording, norm);
     let apply = Apply {
@@ -87,7 +87,7 @@ pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
 }
 
 /// Statistics and what follows them.
-fn all(recording: &mut Recording, norm: &BatchNormTrain) {
+fn train_in_one_launch(recording: &mut Recording, norm: &BatchNormTrain) {
     let shape = norm.x.shape;
     let planes = Planes::reduce(recording.facts().class, shape);
     let mut defines = Defines::new().with("WIDE", wide(planes.shares()));
@@ -133,7 +133,7 @@ fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits(), splits as u32];
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_finalize",
-        defines: planes.defines(recording, FINALIZE_WORKGROUP),
+        defines: planes.defines(recording, finalize_workgroup(recording.facts())),
         bindings: vec![
             Binding::Operand(partials),
             Binding::Write(norm.mean.slice),

@@ -3,7 +3,8 @@
 //!
 //! Memory decides the time. With one unit for each pass over a tensor of x's size:
 //! forward in training 3 (4 with a residual), in evaluation 2 (3); backward 5 (7 with a residual and an
-//! activation, the gradient of the residual included). Without a residual the backward kernels compute the
+//! activation, the gradient of the residual included; in one launch 5 or 8, of which a cache may answer some, and 1 or 2 more
+//! where dy is the sum of two). Without a residual the backward kernels compute the
 //! activation's argument again instead of reading y.
 //!
 //! **Splits** (SplitBatchNorm of MoCo's CIFAR-10 notebook): in training, sample i belongs to split i mod S, and each split
@@ -19,7 +20,7 @@ pub use forward::{BatchNormEval, BatchNormTrain, batch_norm_eval, batch_norm_tra
 pub use layer_norm::{LayerNorm, LayerNormGrad, layer_norm, layer_norm_grad, layer_norm_statistics_bytes};
 
 use super::{Shape, Tensor};
-use crate::gpu::Facts;
+use crate::gpu::{Facts, KernelClass};
 use crate::{Error, Result};
 
 /// ε of every batch norm and layer norm here, as in torchvision.
@@ -27,18 +28,28 @@ pub const EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics.
 pub const MOMENTUM: f32 = 0.1;
 
-/// Invocations that combine the partial results of a channel group: the lanes of `Planes`, in whose order the kernels of
-/// [`in_one_launch`] do it too.
-const FINALIZE_WORKGROUP: u32 = 8;
+/// Invocations that combine the partial results of a channel group: on CPUs the lanes of `Planes`, in whose order the
+/// kernels of [`in_one_launch`] do it too.
+fn finalize_workgroup(facts: &Facts) -> u32 {
+    if facts.class == KernelClass::Software { 8 } else { 16 }
+}
 
 /// Whether one subgroup does all of a channel group, so that one launch takes the place of three and the second pass finds in the cache what the first has
-/// read: on CPUs, where there are as many groups as threads. The bits are the same either way.
+/// read: on CPUs, where groups are dealt out to threads without many of them idle. The bits are the same either way.
 fn in_one_launch(facts: &Facts, shape: Shape, splits: usize) -> bool {
+    // Memory that is a texture too leaves room for everything else among the eight buffers that every adapter binds.
     facts.texture_kernels()
+        && facts.shared_memory
         && facts.lanes() == 8
         && splits == 1
         && shape.pixels().is_multiple_of(16)
-        && shape.c4() >= facts.threads
+        && busy(shape.c4(), facts.threads)
+}
+
+/// Whether three quarters of the rounds' places are filled when `threads` take `groups` in turns.
+fn busy(groups: usize, threads: usize) -> bool {
+    let places = groups.div_ceil(threads).saturating_mul(threads);
+    groups.saturating_mul(4) >= places.saturating_mul(3)
 }
 
 /// Whether training statistics exist for tensors of this shape in `splits` parts (1 for plain batch norm).
@@ -62,7 +73,7 @@ pub fn check_batch_norm(shape: Shape, splits: usize) -> Result<()> {
     Ok(())
 }
 
-/// The third immediate group of kernels that import `norm/statistic`.
+/// The third immediate group of kernels that import `norm/inverse_deviation`.
 fn statistic_words(is_variance: bool) -> [u32; 2] {
     [u32::from(is_variance), EPSILON.to_bits()]
 }

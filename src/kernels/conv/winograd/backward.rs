@@ -1,8 +1,6 @@
 //! Gradients: every step of the forward pass, backwards. What both gradients begin with, dM, is made once for both.
 
-use super::{
-    BLOCK, Chunk, POSITIONS, Staged, WORKGROUP, direct_flops, product, transform_input, transform_weights,
-};
+use super::{BLOCK, Chunk, Inputs, POSITIONS, Staged, WORKGROUP, direct_flops, product, transform_weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, TextureId};
 use crate::kernels::Tensor;
@@ -10,7 +8,7 @@ use crate::kernels::conv::{Conv2d, Weights};
 use std::ops::Range;
 
 /// Of the gradient to transformed weights of one chunk, what is transformed back while it is in the cache.
-const SLICE_BYTES: usize = 5 << 19;
+const SLICE_BYTES: usize = 2560 << 10;
 
 /// The gradients that are asked for: `to_input` is (w, dx), `to_weights` is (x, dw).
 pub fn gradients(
@@ -39,21 +37,20 @@ pub fn gradients(
         dx,
         padding: conv.padding,
     });
-    let to_weights = to_weights.map(|(x, dw)| ToWeights {
-        source: recording.as_texture("conv2d x", x.slice),
+    let mut to_weights = to_weights.map(|(x, dw)| ToWeights {
+        inputs: Inputs::new(conv, x, &chunks),
         du: Staged::new(recording, "winograd weight gradient", chunks.len() * POSITIONS * slice * o4),
         chunks: chunks.len(),
         slice,
         x,
         dw,
-        padding: conv.padding,
     });
     for (index, chunk) in chunks.iter().enumerate() {
         transform_gradient(recording, chunk, (upstream, dy), &dm);
         if let Some(to_input) = &to_input {
             to_input.record(recording, chunk, &dm, dy);
         }
-        if let Some(to_weights) = &to_weights {
+        if let Some(to_weights) = &mut to_weights {
             to_weights.record(recording, chunk, index, &dm, dy);
         }
     }
@@ -124,20 +121,19 @@ impl ToInput {
 }
 
 struct ToWeights {
-    source: TextureId,
+    inputs: Inputs,
     /// [chunk][36][i][o4], of `slice` channels i.
     du: Staged,
     chunks: usize,
     slice: usize,
     x: Tensor,
     dw: Weights,
-    padding: usize,
 }
 
 impl ToWeights {
     /// dU = Vᵀ dM of `chunk`, and behind the last chunk back to weights.
-    fn record(&self, recording: &mut Recording, chunk: &Chunk, index: usize, dm: &Staged, dy: Tensor) {
-        let v = transform_input(recording, chunk, (self.source, self.x), self.padding);
+    fn record(&mut self, recording: &mut Recording, chunk: &Chunk, index: usize, dm: &Staged, dy: Tensor) {
+        let v = self.inputs.transformed(recording, chunk);
         let rows = self.x.shape.c4() * 4;
         for first in (0..rows).step_by(self.slice) {
             let slice = first..(first + self.slice).min(rows);
