@@ -1,9 +1,8 @@
 // All of batch norm in training in one launch, with the bits of batch_norm_partials, batch_norm_finalize and batch_norm_apply:
 //   y = f(γ·(x − μ)·inv_std + β [+ residual]), f the activation, and running statistics as in batch_norm_finalize.
 // binding 0: x, 1: mean, 2: inv_std, 3: running mean, 4: running variance, 5: γ, 6: β, 7: y, two texels at a time, 8: residual (if RESIDUAL) [vec4].
-// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads
-// of x, of which a cache may answer
-// the second, one of the residual, one write.
+// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x, of which a
+// cache may answer the second, one of the residual, one write.
 #import common/planes
 #import common/activation
 #import common/pack64

@@ -3,9 +3,8 @@
 // binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g; with SECOND, as the last, what is
 // added to dy [vec4].
 // dx and dresidual are stored two texels at a time.
-// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads
-// of x and dy (and y, second), one
-// write or with RESIDUAL two.
+// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x and dy (and y,
+// second), one write or with RESIDUAL two.
 #import common/planes
 #import common/pack64
 #import norm/batch_norm_gradient

@@ -1,7 +1,6 @@
-// Sums of g and of g·(x − μ) over a share, g = norm/batch_norm_gradient. To be imported inside a function that knows `planes`,
-// `share`, `mu`, and `scale` and `shift` of the
-// normalisation; afterwards they are in `sum` and `product`. With STORED g goes to dresidual. TURN: texels in a turn of the loop; it divides what each
-// share has in an image.
+// Sums of g and of g·(x − μ) over a share, g = norm/batch_norm_gradient. To be imported inside a function that knows `planes`, `share`, `mu`, and
+// `scale` and `shift` of the normalisation; afterwards they are in `sum` and `product`. With STORED g goes to dresidual. TURN: texels in a turn of
+// the loop; it divides what each share has in an image.
     var sum = vec4<f32>(0.0);
     var product = vec4<f32>(0.0);
     for (var n = share.first; n < share.end; n++) {
