@@ -1,13 +1,13 @@
 // Software-class implicit matrix product for conv2d and for its gradient to the input:
 //   out[row, column] = sum over (th, tw, c) of source[n, c, y(u, th), x(v, tw)] * w[column, tap(th, tw), c]
-// where row = (n, u, v), y = u*mul + off_h + th*dir, x = v*mul + off_w + tw*dir, tap = tap0 + th*tap_h + tw*tap_w,
-// and the row is stored at pixel (a + u*out_step, b + v*out_step) of its image.
-// Forward: mul = stride, off = -padding, dir = 1. Gradient to input: one call for each class of pixels that see the same
-// taps (stride² classes), mul = 1, dir = -1, out_step = stride.
+// where row = (n, u, v), y = u*mul + offset + th*dir along lines, x the same along columns, and the row is stored at pixel
+// (first + u*step, first + v*step) of its image.
+// Forward: step = 1, mul = stride, shift = -padding, dir = 1. Gradient to the input: step = stride, mul = 1, shift = padding, dir = -1, and
+// step² classes of pixels, each of which sees taps of its own (conv/implicit_gemm_params).
 // binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes = 32 rows x 4·LANES columns (a panel below, or half of one): lane = column group; rows come from lanes by broadcast.
-// Grid: x = tiles in either order, see `columns_outer`. Roofline: arithmetic, 2 flops a multiply–add.
-#import common/divide
+// Grid: x = tiles in either order, see `columns_outer`, classes fastest: they read the same source, and none is alone at an end of the grid
+// with the most taps. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/texel
 #import common/pack64
 #import conv/implicit_gemm_params
@@ -16,25 +16,27 @@
 @compute @workgroup_size(${LANES})
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(subgroup_invocation_id) lane: u32) {
-    let tile = group.x + group.y * groups.x;
+    let place = group.x + group.y * groups.x;
+    let classes = params.step * params.step;
+    let tile = divide(place, classes);
+    let class_ = place - tile * classes;
     let inner = select(params.strips, params.row_tiles, params.columns_outer != 0u);
     let outer_tile = divide(tile, inner);
     let inner_tile = tile - outer_tile * inner;
     let row_tile = select(outer_tile, inner_tile, params.columns_outer != 0u);
     let strip = select(inner_tile, outer_tile, params.columns_outer != 0u);
-    if row_tile >= params.row_tiles || strip >= params.strips { return; }
     let column = strip * ${LANES}u + lane;
     let first_column = strip / ${8 / LANES}u * 8u;
     let lanes = min(8u, params.columns4 - first_column);
-    let w_base = first_column * params.k + column - first_column;
-    let first_row = row_tile * 32u;
+    let w_base = first_column * params.kernel * params.kernel * params.c4 * 4u + column - first_column;
+    // No row has that number: the grid may be larger than there are tiles.
+    let first_row = select(NOWHERE, row_tile * 32u, row_tile < params.row_tiles && strip < params.strips);
 #import conv/implicit_gemm_rows
 #for r in 0..32
     var c${r} = vec4<f32>(0.0);
 #end
-    let plane = params.height * params.width;
-    for (var th = 0u; th < params.taps_h; th++) {
-        for (var tw = 0u; tw < params.taps_w; tw++) {
+    for (var th = 0u; th < lines.taps; th++) {
+        for (var tw = 0u; tw < columns.taps; tw++) {
             let dy = i32(th) * params.dir;
             let dx = i32(tw) * params.dir;
 #for m in 0..32 / LANES
@@ -48,7 +50,7 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
                 || inside${m}
 #end
             ) { continue; }
-            let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
+            let tap = (lines.tap + th * params.step) * params.kernel + columns.tap + tw * params.step;
             var j = w_base + tap * params.c4 * 4u * lanes;
             for (var c = 0u; c < params.c4; c += ${ROUND}u) {
 #for r in 0..32
@@ -74,19 +76,15 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
                 // Spares a turn without lanes (docs/kernels.md).
                 if c + ${ROUND}u >= params.c4 { break; }
             }
-            if tw + 1u >= params.taps_w { break; }
+            if tw + 1u >= columns.taps { break; }
         }
-        if th + 1u >= params.taps_h { break; }
+        if th + 1u >= lines.taps { break; }
     }
     let by = affine(min(column, params.columns4 - 1u), params.columns4);
-    let last = params.rows - first_row;
-#for m in 0..32 / LANES
-    let pixel${m} = n${m} * params.columns4 * params.out_pixels + (params.out_a + u${m} * params.out_step) * params.out_width
-        + params.out_b + v${m} * params.out_step;
-#end
+    let last = rows - first_row;
 #for r in 0..32
     let p${r} = subgroupBroadcast(pixel${r / LANES}, ${r % LANES}u);
-    let to${r} = p${r} + column * params.out_pixels;
+    let to${r} = p${r} + column * out_plane;
     if ${r}u < last && column < params.columns4 { out[to${r}] = pack64(finish(c${r}, by, to${r})); }
 #end
 }

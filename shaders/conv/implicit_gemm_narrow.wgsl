@@ -2,8 +2,7 @@
 // tile would be idle lanes. Here a lane is a row, has all of its columns, and weights come by broadcast.
 // binding 0: source, NC4HW4 texels; 1: w, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes = 8·LANES rows x 4·COLUMNS4 columns.
-// Grid: x = tiles of rows. Roofline: arithmetic, 2 flops a multiply–add.
-#import common/divide
+// Grid: x = tiles of rows, classes fastest. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/texel
 #import common/pack64
 #import conv/implicit_gemm_params
@@ -12,17 +11,19 @@
 @compute @workgroup_size(${LANES})
 fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                         @builtin(subgroup_invocation_id) lane: u32) {
-    let first_row = (group.x + group.y * groups.x) * ${8 * LANES}u;
-    if first_row >= params.rows { return; }
+    let place = group.x + group.y * groups.x;
+    let classes = params.step * params.step;
+    let tile = divide(place, classes);
+    let class_ = place - tile * classes;
+    let first_row = tile * ${8 * LANES}u;
 #import conv/implicit_gemm_rows
 #for m in 0..8
 #for o in 0..COLUMNS4
     var c${m}_${o} = vec4<f32>(0.0);
 #end
 #end
-    let plane = params.height * params.width;
-    for (var th = 0u; th < params.taps_h; th++) {
-        for (var tw = 0u; tw < params.taps_w; tw++) {
+    for (var th = 0u; th < lines.taps; th++) {
+        for (var tw = 0u; tw < columns.taps; tw++) {
             let dy = i32(th) * params.dir;
             let dx = i32(tw) * params.dir;
 #for m in 0..8
@@ -30,7 +31,7 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
             let i${m} = select(NOWHERE, source${m} + u32(y${m} + dy) * params.width + u32(x${m} + dx), inside${m});
             let next${m} = select(0u, plane, inside${m});
 #end
-            let tap = params.tap0 + th * params.tap_h + tw * params.tap_w;
+            let tap = (lines.tap + th * params.step) * params.kernel + columns.tap + tw * params.step;
             let j = tap * params.c4 * ${4 * COLUMNS4}u + lane;
             for (var c = 0u; c < params.c4; c++) {
 #for q in 0..(4 * COLUMNS4 + LANES - 1) / LANES
@@ -50,19 +51,17 @@ fn implicit_gemm_narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
                 // Spares a turn without lanes (docs/kernels.md).
                 if c + 1u >= params.c4 { break; }
             }
-            if tw + 1u >= params.taps_w { break; }
+            if tw + 1u >= columns.taps { break; }
         }
-        if th + 1u >= params.taps_h { break; }
+        if th + 1u >= lines.taps { break; }
     }
 #for o in 0..COLUMNS4
     let by${o} = affine(${o}u, ${COLUMNS4}u);
 #end
 #for m in 0..8
-    if row${m} < params.rows {
-        let to${m} = n${m} * ${COLUMNS4}u * params.out_pixels
-            + (params.out_a + u${m} * params.out_step) * params.out_width + params.out_b + v${m} * params.out_step;
+    if row${m} < rows {
 #for o in 0..COLUMNS4
-        let to${m}_${o} = to${m} + ${o}u * params.out_pixels;
+        let to${m}_${o} = pixel${m} + ${o}u * out_plane;
         out[to${m}_${o}] = pack64(finish(c${m}_${o}, by${o}, to${m}_${o}));
 #end
     }

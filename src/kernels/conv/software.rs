@@ -22,19 +22,14 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// Of the parts of a weight gradient: what every adapter can bind.
 const PARTS_BYTES: u64 = 128 << 20;
 
-/// One call of `conv/implicit_gemm`: the geometry of rows, taps and output pixels.
+/// Which rows of the source the taps of a convolution see from an output, along either axis: for outputs first, first + step, …
+/// as many classes as `step` squared.
 struct Geometry {
-    rows_line: usize,
-    rows_image: usize,
-    mul: i32,
-    off: [i32; 2],
-    dir: i32,
     kernel: usize,
-    taps: [usize; 2],
-    tap0: usize,
-    tap_step: [usize; 2],
-    out_step: usize,
-    out_first: [usize; 2],
+    step: usize,
+    shift: i32,
+    mul: usize,
+    dir: i32,
 }
 
 /// Forward: see `super::conv2d`.
@@ -51,26 +46,14 @@ pub fn conv2d(
     if narrow::applies(recording.facts(), conv, conv.output) {
         return narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
     }
-    let off = -(conv.padding as i32);
-    let geometry = Geometry {
-        rows_line: conv.output.w,
-        rows_image: conv.output.pixels(),
-        mul: conv.stride as i32,
-        off: [off, off],
-        dir: 1,
-        kernel: conv.kernel,
-        taps: [conv.kernel, conv.kernel],
-        tap0: 0,
-        tap_step: [conv.kernel, 1],
-        out_step: 1,
-        out_first: [0, 0],
-    };
+    let (kernel, shift) = (conv.kernel, -(conv.padding as i32));
+    let geometry = Geometry { kernel, step: 1, shift, mul: conv.stride, dir: 1 };
     let source = (source, conv.input);
     implicit_gemm(recording, &geometry, source, weights, epilogue, y, conv.flops());
 }
 
 /// Gradient to the input: with stride s, the pixels of one class (row mod s, column mod s) see the same taps,
-/// so each class is a convolution of its own with those taps only.
+/// so each class is a convolution of its own with those taps only; one launch does all.
 pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
     let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
     let transposed = recording.transient("transposed weights", turned.bytes());
@@ -80,37 +63,10 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
     if narrow::applies(recording.facts(), conv, conv.input) {
         return narrow::conv2d_grad_input(recording, conv, source, weights, dx);
     }
-    let (s, p) = (conv.stride, conv.padding);
-    // A class with first pixel `first` of a side of `length` pixels: its size, first tap, taps and offset.
-    let class = |first: usize, length: usize| {
-        let tap = (first + p) % s;
-        let taps = conv.kernel.saturating_sub(tap).div_ceil(s);
-        (length.saturating_sub(first).div_ceil(s), tap, taps, ((first + p - tap.min(first + p)) / s) as i32)
-    };
-    for (a, b) in (0..s).flat_map(|a| (0..s).map(move |b| (a, b))) {
-        let (lines, tap_a, taps_a, off_a) = class(a, conv.input.h);
-        let (columns, tap_b, taps_b, off_b) = class(b, conv.input.w);
-        if lines * columns == 0 {
-            continue;
-        }
-        let geometry = Geometry {
-            rows_line: columns,
-            rows_image: lines * columns,
-            mul: 1,
-            off: [off_a, off_b],
-            dir: -1,
-            kernel: conv.kernel,
-            taps: [taps_a, taps_b],
-            tap0: tap_a * conv.kernel + tap_b,
-            tap_step: [s * conv.kernel, s],
-            out_step: s,
-            out_first: [a, b],
-        };
-        let rows = (conv.input.n * lines * columns) as u64;
-        let flops = 2 * rows * (taps_a * taps_b * conv.output.c * conv.input.c) as u64;
-        let source = (source, conv.output);
-        implicit_gemm(recording, &geometry, source, weights, &Epilogue::default(), dx, flops);
-    }
+    let (kernel, shift) = (conv.kernel, conv.padding as i32);
+    let geometry = Geometry { kernel, step: conv.stride, shift, mul: 1, dir: -1 };
+    let source = (source, conv.output);
+    implicit_gemm(recording, &geometry, source, weights, &Epilogue::default(), dx, conv.flops());
 }
 
 fn implicit_gemm(
@@ -122,7 +78,9 @@ fn implicit_gemm(
     out: Tensor,
     flops: u64,
 ) {
-    let rows = out.shape.n * g.rows_image;
+    // Of the largest class: that of the first pixel.
+    let rows = out.shape.n * out.shape.h.div_ceil(g.step) * out.shape.w.div_ceil(g.step);
+    let classes = g.step * g.step;
     let narrow = out.shape.c4() <= NARROW;
     let lanes = recording.facts().lanes();
     let (row_tiles, strips) = match narrow {
@@ -137,7 +95,7 @@ fn implicit_gemm(
     let defines = Defines::new()
         .with("LANES", lanes)
         .with("ROW_GROUPS", if narrow { NARROW_ROWS } else { TILE / lanes })
-        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * strips)));
+        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * strips * classes)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
@@ -150,36 +108,25 @@ fn implicit_gemm(
         },
         bindings,
         immediates: vec![
-            u(rows),
-            u(g.rows_image),
-            u(g.rows_line),
+            u(out.shape.n),
             u(source_shape.c4()),
             u(source_shape.h),
             u(source_shape.w),
-            u(source_shape.c4() * source_shape.pixels()),
-            i(g.mul),
-            i(g.off[0]),
-            i(g.off[1]),
-            i(g.dir),
-            u(g.taps[0]),
-            u(g.taps[1]),
-            u(g.tap0),
-            u(g.tap_step[0]),
-            u(g.tap_step[1]),
-            u(k),
             u(out.shape.c4()),
-            u(out.shape.pixels()),
+            u(out.shape.h),
             u(out.shape.w),
-            u(g.out_step),
-            u(g.out_first[0]),
-            u(g.out_first[1]),
+            u(g.kernel),
+            u(g.step),
+            i(g.shift),
+            u(g.mul),
+            i(g.dir),
             u(row_tiles),
             u(strips),
             u32::from(columns_outer),
         ],
-        grid: recording.grid((row_tiles * strips) as u64),
+        grid: recording.grid((row_tiles * strips * classes) as u64),
         flops,
-        bytes: source_shape.bytes() + weight_bytes + (rows * out.shape.c4() * 16) as u64 + epilogue.bytes(),
+        bytes: source_shape.bytes() + weight_bytes + out.shape.bytes() + epilogue.bytes(),
     });
 }
 
