@@ -190,6 +190,31 @@ fn the_device_is_named_with_its_reason_and_its_kernels() {
     assert_says(&stdout, &[name, "used", "kernels conv2d", "features", used[0]["reason"].as_str().unwrap()]);
 }
 
+/// What lavapipe would run on: kernels are chosen by it (never their bits).
+#[test]
+fn the_device_counts_the_threads_that_lavapipe_is_asked_for() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(32);
+    let cases = [
+        (None, (2 * cores).min(32)),
+        (Some("1"), 1),
+        (Some("0"), 1),
+        (Some("64"), 32),
+        (Some("many"), cores),
+    ];
+    for (asked, threads) in cases {
+        let mut command: Command = cargo_bin_cmd!("contraleak");
+        command.args(["device", "--json"]).env_remove("RUST_LOG").env_remove("LP_NUM_THREADS");
+        if let Some(asked) = asked {
+            command.env("LP_NUM_THREADS", asked);
+        }
+        let output = command.output().unwrap();
+        let device: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let facts = &device["used"]["facts"];
+        let expected = if facts["class"] == "software" { threads } else { 1 };
+        assert_eq!(facts["threads"], expected, "LP_NUM_THREADS {asked:?}");
+    }
+}
+
 #[test]
 fn a_device_that_does_not_exist_ends_with_1_and_lists_those_that_do() {
     let mut command: Command = cargo_bin_cmd!("contraleak");

@@ -89,8 +89,10 @@ fn adapter_text(adapter: &AdapterDescription) -> String {
 
 fn used_text(used: &Used) -> String {
     let facts = &used.facts;
-    let mut text = output::aligned(&[
-        (&format!("in use: {} ({})", used.name, used.backend), String::new()),
+    let software = facts.class == KernelClass::Software;
+    let heading = format!("in use: {} ({})", used.name, used.backend);
+    let mut lines = vec![
+        (&heading[..], String::new()),
         ("  fixed subgroup", facts.subgroup.map_or("none".into(), |size| size.to_string())),
         ("  64-bit integers", if facts.int64 { "yes" } else { "no" }.into()),
         ("  storage binding", output::bytes(facts.max_binding_bytes)),
@@ -99,8 +101,12 @@ fn used_text(used: &Used) -> String {
         ("  invocations a group", facts.max_invocations.to_string()),
         ("  groups a dimension", facts.max_groups.to_string()),
         ("  offset alignment", output::bytes(facts.offset_alignment)),
-    ]);
-    if facts.class != KernelClass::Software {
+    ];
+    if software {
+        lines.push(("  threads", facts.threads.to_string()));
+    }
+    let mut text = output::aligned(&lines);
+    if !software {
         text.push_str(&tiles_text(&facts.tile_rates));
     }
     for Variant { family, variant, reason } in &used.variants {

@@ -81,6 +81,13 @@ impl<'a> Workspace<'a> {
         self.input(label, bytes, |gpu, buffer| gpu.write(buffer, 0, words))
     }
 
+    /// Promises that nothing changes these inputs: what is made of them alone is made once ([`Recording::freeze`]), before the clock starts.
+    pub fn freeze(&mut self, labels: &[&str]) {
+        for buffer in labels.iter().filter_map(|&label| self.inputs.get(label)) {
+            self.recording.freeze(buffer);
+        }
+    }
+
     /// The state of the third step of a run.
     pub fn step(&mut self) -> Result<Slice> {
         let state = StepState {

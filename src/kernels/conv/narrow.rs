@@ -12,11 +12,6 @@ use crate::gpu::{Binding, Dispatch, Facts, Recording, TextureId};
 use crate::kernels::lanes::{NARROW, wide};
 use crate::kernels::{Shape, Tensor};
 
-/// Tiles in a turn of a gradient to the weights: as many as lines of `width` outputs fill three quarters of.
-fn grad_weight_tiles(width: usize) -> Option<usize> {
-    [4, 2].into_iter().find(|tiles| 4 * width >= 3 * width.next_multiple_of(4 * tiles))
-}
-
 /// How outputs are dealt out.
 struct Tiling {
     shader: &'static str,
@@ -35,8 +30,8 @@ impl Tiling {
         match facts.exact_conv {
             // A tile's columns are lanes. With eight lines, 5.3 ms instead of 4.8 (16 channels, 64 images of 32 x 32).
             true => Tiling { shader: "conv/direct_narrow", lines: 4, columns: lanes, group: 1, eighths: 7 },
-            // A lane has a tile; with more lines it is no faster (docs/rejected.md). Images of 13 x 13 and 9 x 9 fill three quarters and two thirds of their tiles, and take 19 instead of 28 ms and
-            // 11 instead of 14 (128 images, eight convolutions).
+            // A lane has a tile; with more lines it is no faster (docs/rejected.md). Images of 13 x 13 and 9 x 9 fill three quarters and
+            // two thirds of their tiles, and take 19 instead of 28 ms and 11 instead of 14 (128 images, eight convolutions).
             false => Tiling { shader: "winograd/narrow", lines: 2, columns: 4, group: lanes, eighths: 5 },
         }
     }
@@ -77,21 +72,29 @@ pub fn conv2d_grad_input(
     record(recording, conv, source, (weights, 8, -1), &Epilogue::default(), dx);
 }
 
-/// Lanes that share lines in a gradient to the weights, each with a texel of `c4` of input channels.
-fn team(c4: usize) -> usize {
-    c4.next_power_of_two().min(4)
+/// How a gradient to the weights is dealt out.
+pub struct GradWeightTiling {
+    /// Lanes that share lines, each with a texel of input channels.
+    team: usize,
+    /// Tiles of four outputs in a turn.
+    tiles: usize,
 }
 
-/// Whether the gradient to the weights runs this way.
-pub fn applies_to_grad_weight(facts: &Facts, conv: &Conv2d) -> bool {
-    let (c4, output) = (conv.input.c4(), conv.output);
-    // Every team has a line. Three quarters of the lanes have work.
-    !facts.exact_conv
-        && (conv.kernel, conv.stride) == (3, 1)
-        && output.c4() <= NARROW
-        && output.h >= facts.lanes() / team(c4)
-        && grad_weight_tiles(output.w).is_some()
-        && 4 * c4 >= 3 * c4.next_multiple_of(team(c4))
+impl GradWeightTiling {
+    /// None where the gradient does not run this way, or less than three quarters of a line's tiles or of the lanes would have work.
+    pub fn of(facts: &Facts, conv: &Conv2d) -> Option<GradWeightTiling> {
+        let (c4, output) = (conv.input.c4(), conv.output);
+        let team = c4.next_power_of_two().min(4);
+        let suits = !facts.exact_conv
+            && (conv.kernel, conv.stride) == (3, 1)
+            && output.c4() <= NARROW
+            // Every team has a line.
+            && output.h >= facts.lanes() / team
+            && 4 * c4 >= 3 * c4.next_multiple_of(team);
+        let fills = |tiles: &usize| 4 * output.w >= 3 * output.w.next_multiple_of(4 * tiles);
+        let tiles = [4, 2].into_iter().find(fills).filter(|_| suits)?;
+        Some(GradWeightTiling { team, tiles })
+    }
 }
 
 /// Gradient to the weights, in parts.
@@ -100,11 +103,9 @@ pub fn conv2d_grad_weight(
     conv: &Conv2d,
     (source, upstream): (TextureId, TextureId),
     parts: &Parts,
+    GradWeightTiling { team, tiles }: GradWeightTiling,
 ) {
     let (i, o) = (conv.input, conv.output);
-    let team = team(i.c4());
-    // `applies_to_grad_weight` has seen that there is a number.
-    let tiles = grad_weight_tiles(o.w).unwrap_or(2);
     let sizes = [i.n, parts.images, o.h, o.w, i.h, i.w, conv.padding, i.c4(), parts.shape.texels()];
     recording.dispatch(Dispatch {
         shader: "winograd/narrow_grad_weight",

@@ -164,10 +164,9 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     if count > 1 {
         parts.dw = recording.transient("weight gradient parts", parts.bytes());
     }
-    if narrow::applies_to_grad_weight(recording.facts(), conv) {
-        narrow::conv2d_grad_weight(recording, conv, operands, &parts);
-    } else {
-        grad_weight(recording, conv, operands, &parts);
+    match narrow::GradWeightTiling::of(recording.facts(), conv) {
+        Some(tiling) => narrow::conv2d_grad_weight(recording, conv, operands, &parts, tiling),
+        None => grad_weight(recording, conv, operands, &parts),
     }
     if count > 1 {
         reduce::sum_parts(recording, parts.dw, count, dw.slice);

@@ -3,8 +3,9 @@
 //! 0, ±5/8, ±3/2 and infinity, which round half as much as 0, ±1, ±2.
 //!
 //! A few images at a time go through transform, products and transform back, so that what lies between stays in
-//! a cache, or more where the weights are many: the same number in every direction, which follows from the shape alone. Transformed inputs of the forward pass serve the gradient to the weights
-//! too, where they are not too large to be kept.
+//! a cache, or more where the weights are many: the same number in every direction, which follows from the shape
+//! alone. Transformed inputs of the forward pass serve the gradient to the weights too, where they are not too
+//! large to be kept.
 
 use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};

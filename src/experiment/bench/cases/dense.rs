@@ -91,8 +91,9 @@ fn forward(layer: Layer, batch: usize) -> Case {
     })
 }
 
+/// As encoders in evaluation mode have it: weights and statistics frozen.
 fn forward_norm(layer: Layer, batch: usize) -> Case {
-    Case::new("conv2d_norm", layer.text(batch), move |space| {
+    Case::new("conv2d_norm", layer.text(batch) + ", frozen", move |space| {
         let conv = layer.conv(batch)?;
         let (x, w, y) = operands(space, &conv)?;
         let vector = Shape::matrix(1, conv.output.c);
@@ -104,6 +105,7 @@ fn forward_norm(layer: Layer, batch: usize) -> Case {
             residual: Some(space.tensor("residual", conv.output)?),
             activation: Some(Unary::Relu),
         };
+        space.freeze(&["w", "gamma", "beta", "mean", "variance"]);
         conv2d_norm(&mut space.recording, &conv, x, w, &norm, y);
         Ok(())
     })
