@@ -32,6 +32,11 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
         (Shape::new(3, 64, 7, 7), 128, 3, 2, 1),
         (Shape::new(2, 64, 8, 8), 128, 1, 2, 0),
         (Shape::new(2, 3, 33, 31), 16, 7, 2, 3),
+        // Strides beyond the kernel and beyond the image: pixels that no tap sees, classes without a pixel, with few channels and more.
+        (Shape::new(3, 21, 10, 7), 33, 2, 4, 0),
+        (Shape::new(3, 9, 7, 10), 34, 1, 3, 0),
+        (Shape::new(5, 36, 1, 3), 20, 3, 4, 1),
+        (Shape::new(5, 12, 2, 1), 20, 3, 3, 1),
         // So few channels that a lane has all of them: one to four texels, several parts, sums of several tiles.
         (Shape::new(3, 16, 9, 11), 16, 3, 1, 1),
         (Shape::new(70, 7, 6, 5), 3, 3, 1, 1),
