@@ -68,6 +68,8 @@ fn every_case_runs() {
     for kernel in &report.kernels {
         assert!(kernel.ms > 0.0 && kernel.launches > 0, "{kernel:?}");
         assert!(kernel.percent_of_roofline.is_finite(), "{kernel:?}");
+        let folds = kernel.shaders.contains(&"conv/fold_batch_norm");
+        assert!(!(kernel.name == "conv2d_norm" && folds), "what is frozen is folded once: {kernel:?}");
     }
 }
 

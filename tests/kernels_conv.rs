@@ -37,6 +37,13 @@ fn shapes(seed: u64, count: usize) -> Vec<Conv2d> {
         (Shape::new(3, 9, 7, 10), 34, 1, 3, 0),
         (Shape::new(5, 36, 1, 3), 20, 3, 4, 1),
         (Shape::new(5, 12, 2, 1), 20, 3, 3, 1),
+        (Shape::new(3, 7, 11, 9), 33, 5, 4, 2),
+        // More padding than a kernel needs, so that outputs see the source from beyond its first pixel.
+        (Shape::new(2, 18, 7, 6), 20, 3, 2, 4),
+        (Shape::new(2, 6, 7, 6), 20, 2, 3, 5),
+        (Shape::new(2, 20, 5, 4), 20, 1, 2, 3),
+        // So many weights that tiles go through the columns last.
+        (Shape::new(2, 128, 9, 7), 160, 3, 2, 1),
         // So few channels that a lane has all of them: one to four texels, several parts, sums of several tiles.
         (Shape::new(3, 16, 9, 11), 16, 3, 1, 1),
         (Shape::new(70, 7, 6, 5), 3, 3, 1, 1),
@@ -79,10 +86,23 @@ fn sum_bound(terms: usize) -> f64 {
 
 #[test]
 fn three_directions_match_their_twins_on_random_shapes() {
-    for (i, conv) in shapes(3, 40).into_iter().enumerate() {
+    // Winograd's round otherwise (`kernels_conv_winograd.rs`).
+    match_their_twins(&Facts { exact_conv: true, ..gpu().facts().clone() }, shapes(3, 40));
+}
+
+/// Grids that are too long for a dimension fold, and have more workgroups than there are tiles.
+#[test]
+fn folded_grids_match_their_twins() {
+    let few_groups = Facts { exact_conv: true, max_groups: 11, ..gpu().facts().clone() };
+    let wide = Conv2d::new(Shape::new(3, 20, 9, 9), 128, 3, 2, 1).expect("fits");
+    let narrow = Conv2d::new(Shape::new(2, 3, 33, 31), 16, 7, 2, 3).expect("fits");
+    match_their_twins(&few_groups, vec![wide, narrow]);
+}
+
+fn match_their_twins(facts: &Facts, shapes: Vec<Conv2d>) {
+    for (i, conv) in shapes.into_iter().enumerate() {
         let shape = twin_shape(&conv);
-        // Winograd's round otherwise (`kernels_conv_winograd.rs`).
-        let mut case = Case::with_facts(gpu(), &Facts { exact_conv: true, ..gpu().facts().clone() });
+        let mut case = Case::with_facts(gpu(), facts);
         let seed = i as u64;
         let (x, x_values) = case.random("x", conv.input, seed, 1.0);
         let (dy, dy_values) = case.random("dy", conv.output, seed, 1.0);
@@ -139,6 +159,8 @@ fn few_output_channels_have_kernels_of_their_own() {
                     true => conv::conv2d(&mut recording, conv, x, w, y),
                     false => conv::conv2d_grad_input(&mut recording, conv, y, w, x),
                 }
+                // The classes of a stride share a launch, behind that which transposes weights.
+                assert!(recording.dispatches().count() <= 3, "one forwards and two backwards");
                 recording.dispatches().last().expect("one").shader
             };
             [record(&conv(40, channels), true), record(&conv(channels, 40), false)]

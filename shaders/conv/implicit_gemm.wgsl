@@ -2,12 +2,12 @@
 //   out[row, column] = sum over (th, tw, c) of source[n, c, y(u, th), x(v, tw)] * w[column, tap(th, tw), c]
 // where row = (n, u, v), y = u*mul + offset + th*dir along lines, x the same along columns, and the row is stored at pixel
 // (first + u*step, first + v*step) of its image.
-// Forward: step = 1, mul = stride, shift = -padding, dir = 1. Gradient to the input: step = stride, mul = 1, shift = padding, dir = -1, and
-// step² classes of pixels, each of which sees taps of its own (conv/implicit_gemm_params).
+// Forward: step = 1, mul = stride, shift = -padding, dir = 1. Gradient to the input: step = stride, mul = 1, shift = padding,
+// dir = -1, and step² classes of pixels, each of which sees taps of its own (conv/implicit_gemm_params).
 // binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue.
 // One workgroup = one subgroup of LANES lanes = 32 rows x 4·LANES columns (a panel below, or half of one): lane = column group; rows come from lanes by broadcast.
-// Grid: x = tiles in either order, see `columns_outer`, classes fastest: they read the same source, and none is alone at an end of the grid
-// with the most taps. Roofline: arithmetic, 2 flops a multiply–add.
+// Grid: x = tiles in either order, see `columns_outer`, classes fastest, so that each of the parts into which lavapipe cuts a
+// launch has as many taps to do. Roofline: arithmetic, 2 flops a multiply–add.
 #import common/texel
 #import common/pack64
 #import conv/implicit_gemm_params
@@ -29,7 +29,7 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let first_column = strip / ${8 / LANES}u * 8u;
     let lanes = min(8u, params.columns4 - first_column);
     let w_base = first_column * params.kernel * params.kernel * params.c4 * 4u + column - first_column;
-    // No row has that number: the grid may be larger than there are tiles.
+    // The grid may be larger than there are tiles: what is left gets a row that no class has.
     let first_row = select(NOWHERE, row_tile * 32u, row_tile < params.row_tiles && strip < params.strips);
 #import conv/implicit_gemm_rows
 #for r in 0..32

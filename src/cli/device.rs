@@ -103,7 +103,7 @@ fn used_text(used: &Used) -> String {
         ("  offset alignment", output::bytes(facts.offset_alignment)),
     ];
     if software {
-        lines.push(("  threads", facts.threads.to_string()));
+        lines.push(("  threads asked for", facts.threads.to_string()));
     }
     let mut text = output::aligned(&lines);
     if !software {

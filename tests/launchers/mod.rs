@@ -294,6 +294,7 @@ fn convolutions(r: &mut Recording) {
     convolve(Conv2d::new(Shape::new(8, 20, 8, 8), 20, 3, 1, 1).expect("fits"));
     // More pixels than f32 counts.
     convolve(Conv2d::new(Shape::new(2048, 1, 112, 112), 1, 1, 1, 0).expect("fits"));
+    convolve(Conv2d::new(Shape::new(2048, 1, 224, 224), 1, 1, 2, 0).expect("fits"));
     for channels in SIDES {
         for outputs in SIDES {
             for (images, side) in [(1, 3), (8, 8), (64, 16), (256, 32), (16, 112)] {

@@ -82,9 +82,12 @@ impl<'a> Workspace<'a> {
     }
 
     /// Promises that nothing changes these inputs: what is made of them alone is made once ([`Recording::freeze`]), before the clock starts.
+    ///
+    /// # Panics
+    /// Where there is no input of a name: the caller has just made it.
     pub fn freeze(&mut self, labels: &[&str]) {
-        for buffer in labels.iter().filter_map(|&label| self.inputs.get(label)) {
-            self.recording.freeze(buffer);
+        for &label in labels {
+            self.recording.freeze(&self.inputs[label]);
         }
     }
 

@@ -81,18 +81,21 @@ pub struct GradWeightTiling {
 }
 
 impl GradWeightTiling {
-    /// None where the gradient does not run this way, or less than three quarters of a line's tiles or of the lanes would have work.
+    /// None where the gradient runs another way: exact convolutions, other kernels, a stride, more channels, fewer lines than teams, or less
+    /// than three quarters of a line's tiles or of the lanes with work.
     pub fn of(facts: &Facts, conv: &Conv2d) -> Option<GradWeightTiling> {
         let (c4, output) = (conv.input.c4(), conv.output);
         let team = c4.next_power_of_two().min(4);
         let suits = !facts.exact_conv
             && (conv.kernel, conv.stride) == (3, 1)
             && output.c4() <= NARROW
-            // Every team has a line.
             && output.h >= facts.lanes() / team
             && 4 * c4 >= 3 * c4.next_multiple_of(team);
+        if !suits {
+            return None;
+        }
         let fills = |tiles: &usize| 4 * output.w >= 3 * output.w.next_multiple_of(4 * tiles);
-        let tiles = [4, 2].into_iter().find(fills).filter(|_| suits)?;
+        let tiles = [4, 2].into_iter().find(fills)?;
         Some(GradWeightTiling { team, tiles })
     }
 }

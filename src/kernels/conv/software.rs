@@ -22,10 +22,10 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// Of the parts of a weight gradient: what every adapter can bind.
 const PARTS_BYTES: u64 = 128 << 20;
 
-/// Which rows of the source the taps of a convolution see from an output, along either axis: for outputs first, first + step, …
-/// as many classes as `step` squared.
+/// Which pixels of the source an output sees. Along either axis, with first + shift = offset · step + tap, the output first + u · step sees
+/// at its tap number tap + t · step the source at u · mul + offset + t · dir. Outputs with the same `first` on both axes are a class, of
+/// which there are step².
 struct Geometry {
-    kernel: usize,
     step: usize,
     shift: i32,
     mul: usize,
@@ -46,10 +46,8 @@ pub fn conv2d(
     if narrow::applies(recording.facts(), conv, conv.output) {
         return narrow::conv2d(recording, conv, (source, x.shape), weights, epilogue, y);
     }
-    let (kernel, shift) = (conv.kernel, -(conv.padding as i32));
-    let geometry = Geometry { kernel, step: 1, shift, mul: conv.stride, dir: 1 };
-    let source = (source, conv.input);
-    implicit_gemm(recording, &geometry, source, weights, epilogue, y, conv.flops());
+    let geometry = Geometry { step: 1, shift: -(conv.padding as i32), mul: conv.stride, dir: 1 };
+    implicit_gemm(recording, conv, &geometry, (source, conv.input), weights, epilogue, y);
 }
 
 /// Gradient to the input: with stride s, the pixels of one class (row mod s, column mod s) see the same taps,
@@ -63,20 +61,18 @@ pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w
     if narrow::applies(recording.facts(), conv, conv.input) {
         return narrow::conv2d_grad_input(recording, conv, source, weights, dx);
     }
-    let (kernel, shift) = (conv.kernel, conv.padding as i32);
-    let geometry = Geometry { kernel, step: conv.stride, shift, mul: 1, dir: -1 };
-    let source = (source, conv.output);
-    implicit_gemm(recording, &geometry, source, weights, &Epilogue::default(), dx, conv.flops());
+    let geometry = Geometry { step: conv.stride, shift: conv.padding as i32, mul: 1, dir: -1 };
+    implicit_gemm(recording, conv, &geometry, (source, conv.output), weights, &Epilogue::default(), dx);
 }
 
 fn implicit_gemm(
     recording: &mut Recording,
+    conv: &Conv2d,
     g: &Geometry,
     (source, source_shape): (TextureId, Shape),
     weights: TextureId,
     epilogue: &Epilogue,
     out: Tensor,
-    flops: u64,
 ) {
     // Of the largest class: that of the first pixel.
     let rows = out.shape.n * out.shape.h.div_ceil(g.step) * out.shape.w.div_ceil(g.step);
@@ -87,7 +83,7 @@ fn implicit_gemm(
         true => (rows.div_ceil(NARROW_ROWS * lanes), 1),
         false => (rows.div_ceil(TILE), out.shape.c4().div_ceil(lanes)),
     };
-    let k = g.kernel * g.kernel * source_shape.c4() * 4;
+    let k = conv.taps() * source_shape.c4() * 4;
     let weight_bytes = (out.shape.c4() * k * 16) as u64;
     // Panels outermost re-read the activations for each panel but keep one panel in the cache; rows
     // outermost read the activations once, which pays only while all strips fit.
@@ -95,7 +91,7 @@ fn implicit_gemm(
     let defines = Defines::new()
         .with("LANES", lanes)
         .with("ROW_GROUPS", if narrow { NARROW_ROWS } else { TILE / lanes })
-        .with("WIDE", wide((rows + NARROW_ROWS * lanes).max(row_tiles * strips * classes)));
+        .with("WIDE", wide((rows + NARROW_ROWS * lanes + g.step).max(row_tiles * strips * classes)));
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
@@ -115,7 +111,7 @@ fn implicit_gemm(
             u(out.shape.c4()),
             u(out.shape.h),
             u(out.shape.w),
-            u(g.kernel),
+            u(conv.kernel),
             u(g.step),
             i(g.shift),
             u(g.mul),
@@ -125,7 +121,7 @@ fn implicit_gemm(
             u32::from(columns_outer),
         ],
         grid: recording.grid((row_tiles * strips * classes) as u64),
-        flops,
+        flops: conv.flops(),
         bytes: source_shape.bytes() + weight_bytes + out.shape.bytes() + epilogue.bytes(),
     });
 }
