@@ -1,39 +1,41 @@
 // dw = Gᵀ dU G, summed over the chunks in order.
-// binding 0: dU (winograd/grad_product) of `rows` channels i from first_row on; 1: dw, panels (WeightShape) of a 3x3 kernel.
+// binding 0: dU (winograd/grad_product) of `rows` channels i from first_row on; 1: dw, panels (WeightShape) of a 3x3 kernel;
+// 2: jobs [rows, o4, chunks, first_row, all_rows].
 // Grid: one invocation for each (i, texel of o). Roofline: memory, 36/9 of dw read for each chunk.
-#import common/grid
+#import common/job
 #import common/divide
-#import common/texel
-#import common/pack64
 #import winograd/transform
 
-struct Params { rows: u32, o4: u32, chunks: u32, first_row: u32, all_rows: u32 }
-var<immediate> params: Params;
-@group(0) @binding(0) var du: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var<storage, read_write> dw: array<vec2<u64>>;
+#operand 0 du
+#result 1 dw
 
 @compute @workgroup_size(${WORKGROUP})
 fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) local: u32) {
-    let index = linear_index(group, groups, local);
-    if index >= params.rows * params.o4 { return; }
-    let i = divide(index, params.o4);
-    let o = index - i * params.o4;
-    let step = params.rows * params.o4;
+    let job = job_of(group, groups, local);
+    let rows = job.numbers.x;
+    let o4 = job.numbers.y;
+    let chunks = job.numbers.z;
+    let first_row = job.numbers.w;
+    let all_rows = job.fifth;
+    let step = rows * o4;
+    if job.index >= step { return; }
+    let i = divide(job.index, o4);
+    let o = job.index - i * o4;
 #for a in 0..3
 #for b in 0..3
     var w_${a}_${b} = vec4<f32>(0.0);
 #end
 #end
-    for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        let p_0 = chunk * 36u * step + index;
+    for (var chunk = 0u; chunk < chunks; chunk++) {
+        let p_0 = job.read_from + chunk * 36u * step + job.index;
 #for k in 1..36
         let p_${k} = p_${k - 1} + step;
 #end
 #for b in 0..6
         let t_${b} = grad_weight_transform(Six(
 #for a in 0..6
-            textureLoad(du, at(p_${a * 6 + b})),
+            load_du(p_${a * 6 + b}),
 #end
         ));
 #end
@@ -44,14 +46,14 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
 #end
 #end
         // Spares a turn without lanes (docs/kernels.md).
-        if chunk + 1u >= params.chunks { break; }
+        if chunk + 1u >= chunks { break; }
     }
     let panel = o / 8u;
-    let lanes = min(8u, params.o4 - panel * 8u);
-    let to = panel * 72u * params.all_rows + (params.first_row + i) * lanes + o % 8u;
+    let lanes = min(8u, o4 - panel * 8u);
+    let to = job.write_from + panel * 72u * all_rows + (first_row + i) * lanes + o % 8u;
 #for a in 0..3
 #for b in 0..3
-    dw[to + ${a * 3 + b}u * params.all_rows * lanes] = pack64(w_${a}_${b});
+    store_dw(to + ${a * 3 + b}u * all_rows * lanes, w_${a}_${b});
 #end
 #end
 }

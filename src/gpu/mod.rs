@@ -9,6 +9,7 @@
 mod adapter;
 mod cooperative;
 mod expression;
+mod job;
 mod memory;
 mod pipeline;
 mod plan;
@@ -21,6 +22,7 @@ mod transfer;
 mod tune;
 
 pub use adapter::{AdapterDescription, Gpu, GpuOptions, KernelClass, list_adapters};
+pub use job::Job;
 pub use memory::{Allocator, Buffer};
 pub use plan::MemoryPlan;
 pub use profile::{KernelTime, Profile};

@@ -4,6 +4,7 @@
 //! bound for reading and writing in one dispatch, even on disjoint ranges.
 
 use super::recording::{Binding, BufferId, Op, Recording, Slice, TEXTURE_WIDTH, TextureId};
+use super::shared_memory::VIEW_ALIGNMENT;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -34,15 +35,15 @@ pub(super) struct Assignment {
 impl Assignment {
     /// Whether a texture shows the memory of a buffer.
     pub fn shares(&self, texture: TextureId) -> bool {
-        matches!(self.texture_slot[texture.0 as usize], Some(TextureSlot::Shared(_)))
+        matches!(self.texture_slot[texture.0 as usize], Some(TextureSlot::Shared(..)))
     }
-    /// The buffer slots that textures show.
-    pub fn shared_slots(&self) -> BTreeSet<usize> {
-        let shared = |slot: &Option<TextureSlot>| match slot {
-            Some(TextureSlot::Shared(slot)) => Some(*slot),
+    /// From which bytes on textures show a buffer slot.
+    pub fn views(&self, slot: usize) -> BTreeSet<u64> {
+        let view = |texture: &Option<TextureSlot>| match texture {
+            Some(TextureSlot::Shared(of, offset)) if *of == slot => Some(*offset),
             _ => None,
         };
-        self.texture_slot.iter().filter_map(shared).collect()
+        self.texture_slot.iter().filter_map(view).collect()
     }
 }
 
@@ -51,8 +52,8 @@ impl Assignment {
 pub(super) enum TextureSlot {
     /// In a texture slot, filled by copies.
     Own(usize),
-    /// In the buffer slot that holds what it shows; its copies are left out.
-    Shared(usize),
+    /// In the buffer slot that holds what it shows, from so many bytes on; its copies are left out.
+    Shared(usize, u64),
 }
 
 /// First and last op that touch a resource.
@@ -79,6 +80,11 @@ impl Use {
     fn lifetime(self, ops: usize) -> Lifetime {
         if self.once && self.every_time { Some((0, ops)) } else { self.life }
     }
+
+    /// What is there from the beginning lives as long as the program.
+    fn always(&mut self, ops: usize) {
+        self.life = self.life.map(|_| (0, ops));
+    }
 }
 
 /// Decides slots for every transient of `recording` and checks every size against the adapter's limits.
@@ -97,7 +103,7 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
                             buffers[s.buffer.0 as usize].by(i, once)
                         }
                         Binding::Texture(t) => match sources[t.0 as usize] {
-                            Some(buffer) => buffers[buffer].by(i, once),
+                            Some((buffer, _)) => buffers[buffer].by(i, once),
                             None => textures[t.0 as usize].by(i, once),
                         },
                     }
@@ -114,6 +120,11 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
                 buffers[to.buffer.0 as usize].by(i, once);
             }
             Op::Clear(s) => buffers[s.buffer.0 as usize].by(i, once),
+        }
+    }
+    for (of, decl) in buffers.iter_mut().zip(&recording.buffers) {
+        if decl.contents.is_some() {
+            of.always(recording.ops.len());
         }
     }
     let lifetimes = |uses: Vec<Use>| -> Vec<Lifetime> {
@@ -137,8 +148,8 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
         .filter_map(|(i, t)| textures[i].map(|life| (i, rows(t.texels), life)))
         .collect();
     let (own_slot, texture_rows) = pack(recording.textures.len(), transient);
-    let slot_of = |(own, source): (Option<usize>, &Option<usize>)| match source {
-        Some(buffer) => buffer_slot[*buffer].map(TextureSlot::Shared),
+    let slot_of = |(own, source): (Option<usize>, &Option<(usize, u64)>)| match source {
+        Some((buffer, offset)) => buffer_slot[*buffer].map(|slot| TextureSlot::Shared(slot, *offset)),
         None => own.map(TextureSlot::Own),
     };
     let texture_slot = own_slot.into_iter().zip(&sources).map(slot_of).collect();
@@ -151,7 +162,7 @@ pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
         unshared_bytes: recording
             .buffers
             .iter()
-            .filter(|b| b.persistent.is_none())
+            .filter(|b| b.persistent.is_none() && b.within.is_none())
             .map(|b| b.bytes)
             .sum::<u64>()
             + own_rows * row_bytes,
@@ -175,7 +186,9 @@ fn check_once(recording: &Recording) -> Result<()> {
     };
     for (_, op) in ops().filter(|(once, _)| *once) {
         let problem = "is read by what only the first submit does, but is neither frozen nor made there";
-        let unknown = |id: &BufferId| !recording.frozen.contains(id) && !buffers.contains(&id.0);
+        let constant = |id: &BufferId| recording.buffers[id.0 as usize].contents.is_some();
+        let unknown =
+            |id: &BufferId| !recording.frozen.contains(id) && !buffers.contains(&id.0) && !constant(id);
         if let Some(id) = op.reads().iter().map(|slice| slice.buffer).find(unknown) {
             return buffer(id, problem);
         }
@@ -203,15 +216,14 @@ fn check_once(recording: &Recording) -> Result<()> {
     Ok(())
 }
 
-/// For each texture the buffer whose memory it can share, where the adapter has such memory: a transient one that
-/// every copy into the texture is from, from its beginning, and that nothing changes between a copy and the
-/// reads that see it.
-fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
+/// For each texture the buffer whose memory it can share, where the adapter has such memory, and from which byte on: a transient one
+/// that every copy into the texture is from, and that nothing changes between a copy and the reads that see it.
+fn shared_sources(recording: &Recording) -> Vec<Option<(usize, u64)>> {
     #[derive(Clone, Copy)]
     enum Seen {
         Nothing,
-        /// The buffer, and whether it still holds what was copied.
-        From(usize, bool),
+        /// The buffer and the place in it, and whether it still holds what was copied.
+        From(usize, u64, bool),
         Unshareable,
     }
     let mut seen = vec![Seen::Nothing; recording.textures.len()];
@@ -220,7 +232,7 @@ fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
     }
     let changed = |seen: &mut [Seen], written: &Slice| {
         for of in seen {
-            if let Seen::From(buffer, same) = of
+            if let Seen::From(buffer, _, same) = of
                 && *buffer == written.buffer.0 as usize
             {
                 *same = false;
@@ -238,7 +250,7 @@ fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
                 }
                 for binding in &d.bindings {
                     if let Binding::Texture(t) = binding
-                        && !matches!(seen[t.0 as usize], Seen::From(_, true))
+                        && !matches!(seen[t.0 as usize], Seen::From(.., true))
                     {
                         seen[t.0 as usize] = Seen::Unshareable;
                     }
@@ -249,8 +261,12 @@ fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
                 let transient = recording.buffers[buffer].persistent.is_none();
                 let of = &mut seen[to.0 as usize];
                 *of = match *of {
-                    Seen::Nothing if transient && from.offset == 0 => Seen::From(buffer, true),
-                    Seen::From(known, _) if known == buffer && from.offset == 0 => Seen::From(buffer, true),
+                    Seen::Nothing if transient && from.offset.is_multiple_of(VIEW_ALIGNMENT) => {
+                        Seen::From(buffer, from.offset, true)
+                    }
+                    Seen::From(known, offset, _) if (known, offset) == (buffer, from.offset) => {
+                        Seen::From(buffer, offset, true)
+                    }
                     _ => Seen::Unshareable,
                 };
             }
@@ -259,7 +275,7 @@ fn shared_sources(recording: &Recording) -> Vec<Option<usize>> {
         }
     }
     let source = |of: &Seen| match of {
-        Seen::From(buffer, _) => Some(*buffer),
+        Seen::From(buffer, offset, _) => Some((*buffer, *offset)),
         Seen::Nothing | Seen::Unshareable => None,
     };
     seen.iter().map(source).collect()

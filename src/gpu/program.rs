@@ -7,6 +7,7 @@ use super::plan::{self, MemoryPlan, TextureSlot};
 use super::recording::{Binding, Dispatch, Op, Recording, Slice, TEXTURE_WIDTH};
 use super::shared_memory::{self, SharedMemory};
 use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) struct Resolved {
@@ -46,12 +47,11 @@ impl Program {
         let assignment = plan::assign(recording)?;
         let keys: Vec<_> = recording.dispatches().map(pipeline::key).collect();
         let pipelines = gpu.pipelines(&keys)?;
-        let shared = assignment.shared_slots();
         let slots: Vec<Slot> = assignment
             .slot_bytes
             .iter()
             .enumerate()
-            .map(|(slot, &bytes)| transient_slot(gpu, bytes, shared.contains(&slot)))
+            .map(|(slot, &bytes)| transient_slot(gpu, bytes, &assignment.views(slot)))
             .collect::<Result<_>>()?;
         let textures: Vec<wgpu::Texture> =
             assignment.texture_rows.iter().map(|&rows| operand_texture(gpu, rows.max(1))).collect();
@@ -73,11 +73,16 @@ impl Program {
         let texture_of = |id: usize| -> Result<wgpu::Texture> {
             match assignment.texture_slot[id] {
                 Some(TextureSlot::Own(slot)) => Some(textures[slot].clone()),
-                Some(TextureSlot::Shared(slot)) => slots[slot].texture.clone(),
+                Some(TextureSlot::Shared(slot, offset)) => slots[slot].textures.get(&offset).cloned(),
                 None => None,
             }
             .ok_or_else(|| Error::gpu(format!("{}: has no memory", recording.textures[id].label)))
         };
+        for (decl, slot) in recording.buffers.iter().zip(&assignment.buffer_slot) {
+            if let (Some(words), Some(slot)) = (&decl.contents, slot) {
+                gpu.queue.write_buffer(&slots[*slot].buffer, 0, bytemuck::cast_slice(words));
+            }
+        }
         let mut pipelines = pipelines.into_iter();
         let (mut once, mut steps) = (Vec::new(), Vec::with_capacity(recording.ops.len()));
         for (i, op) in recording.ops.iter().enumerate() {
@@ -209,19 +214,20 @@ impl Step {
 /// Memory of transient buffers, and of the textures that show them.
 struct Slot {
     buffer: wgpu::Buffer,
-    texture: Option<wgpu::Texture>,
+    /// By the byte that they begin at.
+    textures: BTreeMap<u64, wgpu::Texture>,
 }
 
-fn transient_slot(gpu: &Gpu, bytes: u64, shared: bool) -> Result<Slot> {
-    if shared {
-        let made = shared_memory::create(&gpu.device, &gpu.queue, bytes, gpu.facts().max_texture_side);
-        let SharedMemory { buffer, texture } = made.ok_or_else(|| {
+fn transient_slot(gpu: &Gpu, bytes: u64, views: &BTreeSet<u64>) -> Result<Slot> {
+    if !views.is_empty() {
+        let made = shared_memory::create(&gpu.device, &gpu.queue, bytes, views, gpu.facts().max_texture_side);
+        let SharedMemory { buffer, textures } = made.ok_or_else(|| {
             Error::gpu(format!(
                 "adapter {}: has no memory for {bytes} bytes; use a smaller batch or model",
                 gpu.description().name
             ))
         })?;
-        return Ok(Slot { buffer, texture: Some(texture) });
+        return Ok(Slot { buffer, textures });
     }
     let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("transient slot"),
@@ -229,7 +235,7 @@ fn transient_slot(gpu: &Gpu, bytes: u64, shared: bool) -> Result<Slot> {
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    Ok(Slot { buffer, texture: None })
+    Ok(Slot { buffer, textures: BTreeMap::new() })
 }
 
 fn operand_texture(gpu: &Gpu, rows: u32) -> wgpu::Texture {

@@ -2,6 +2,7 @@
 //! tested anywhere.
 
 use super::adapter::KernelClass;
+use super::job::Job;
 use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
 use super::tune::TileRates;
@@ -162,6 +163,25 @@ impl Op {
             Op::CopyToTexture { .. } => Vec::new(),
         }
     }
+
+    pub fn for_each_slice(&mut self, mut change: impl FnMut(&mut Slice)) {
+        match self {
+            Op::Dispatch(d) => {
+                for binding in &mut d.bindings {
+                    match binding {
+                        Binding::Read(slice) | Binding::Operand(slice) | Binding::Write(slice) => change(slice),
+                        Binding::Texture(_) => {}
+                    }
+                }
+            }
+            Op::CopyToTexture { from, .. } => change(from),
+            Op::Copy { from, to } => {
+                change(from);
+                change(to);
+            }
+            Op::Clear(slice) => change(slice),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -169,6 +189,10 @@ pub(super) struct BufferDecl {
     pub label: String,
     pub bytes: u64,
     pub persistent: Option<Buffer>,
+    /// What it holds from the beginning, if nothing ever writes there.
+    pub contents: Option<Vec<u32>>,
+    /// The buffer that it has become a part of, and where in it (`super::job`).
+    pub within: Option<(BufferId, u64)>,
 }
 
 #[derive(Clone)]
@@ -199,6 +223,9 @@ pub struct Recording {
     pub(super) frozen: Vec<BufferId>,
     /// Ops that only a program's first submit does.
     once: Vec<Range<usize>>,
+    /// Whether jobs wait for one another, and those that do.
+    pub(super) gathering: bool,
+    pub(super) jobs: Vec<Job>,
 }
 
 impl Recording {
@@ -211,6 +238,8 @@ impl Recording {
             derived: Vec::new(),
             frozen: Vec::new(),
             once: Vec::new(),
+            gathering: false,
+            jobs: Vec::new(),
         }
     }
 
@@ -221,8 +250,16 @@ impl Recording {
     /// A buffer that lives from its first to its last use in this recording and holds nothing before (but see [`once_for`](Self::once_for)).
     pub fn transient(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
         let bytes = whole_vectors(bytes);
-        self.buffers.push(BufferDecl { label: label.into(), bytes, persistent: None });
+        let label = label.into();
+        self.buffers.push(BufferDecl { label, bytes, persistent: None, contents: None, within: None });
         Slice { buffer: BufferId(self.buffers.len() as u32 - 1), offset: 0, bytes }
+    }
+
+    /// A buffer of words that nothing writes to.
+    pub fn constant(&mut self, label: impl Into<String>, words: Vec<u32>) -> Slice {
+        let slice = self.transient(label, words.len() as u64 * 4);
+        self.buffers[slice.buffer.0 as usize].contents = Some(words);
+        slice
     }
 
     /// A persistent buffer as part of this recording.
@@ -233,6 +270,8 @@ impl Recording {
                 label: buffer.label().to_string(),
                 bytes: buffer.bytes(),
                 persistent: Some(buffer.clone()),
+                contents: None,
+                within: None,
             });
             self.buffers.len() - 1
         });
@@ -245,11 +284,23 @@ impl Recording {
         TextureId(self.textures.len() as u32 - 1)
     }
 
-    pub fn dispatch(&mut self, mut dispatch: Dispatch) {
-        if dispatch.bindings.iter().any(|b| matches!(b, Binding::Operand(_))) {
-            self.resolve_operands(&mut dispatch);
+    pub fn dispatch(&mut self, dispatch: Dispatch) {
+        self.push(Op::Dispatch(dispatch));
+    }
+
+    /// Behind the jobs that wait, if it touches what they do.
+    fn push(&mut self, mut op: Op) {
+        if !self.jobs.is_empty() {
+            self.settle(&op.reads(), &op.writes(), &op.textures());
         }
-        self.ops.push(Op::Dispatch(dispatch));
+        op.for_each_slice(|slice| *slice = self.place(*slice));
+        match &mut op {
+            Op::Dispatch(d) if d.bindings.iter().any(|b| matches!(b, Binding::Operand(_))) => {
+                self.resolve_operands(d);
+            }
+            _ => {}
+        }
+        self.ops.push(op);
     }
 
     /// How the kernels of this adapter see arrays of texels: as textures where those need no copy, else as 64-bit words on
@@ -276,7 +327,7 @@ impl Recording {
 
     /// Copies a buffer range into a texture, texel by texel.
     pub fn copy_to_texture(&mut self, from: Slice, to: TextureId) {
-        self.ops.push(Op::CopyToTexture { from, to });
+        self.push(Op::CopyToTexture { from, to });
     }
 
     /// The texture that holds what `from` holds now.
@@ -293,18 +344,11 @@ impl Recording {
 
     /// The `what` that was kept for `from` and `how`, if nothing has written there since.
     pub fn derived(&self, what: &str, from: Slice, how: [usize; 4]) -> Option<TextureId> {
-        let same = |kept: &&Derived| kept.what == what && kept.from == from && kept.how == how;
+        let from = self.place(from);
+        let same = |kept: &&Derived| kept.what == what && self.place(kept.from) == from && kept.how == how;
         let kept = self.derived.iter().rev().find(same)?;
-        let touches = |to: Slice| {
-            to.buffer == from.buffer
-                && to.offset < from.offset + from.bytes
-                && from.offset < to.offset + to.bytes
-        };
-        let changed = self.ops[kept.ops..].iter().any(|op| match op {
-            Op::Dispatch(d) => d.bindings.iter().any(|b| matches!(b, Binding::Write(s) if touches(*s))),
-            Op::Copy { to, .. } | Op::Clear(to) => touches(*to),
-            Op::CopyToTexture { .. } => false,
-        });
+        let changed = self.ops[kept.ops..].iter().any(|op| op.writes().iter().any(|to| to.meets(from)))
+            || self.jobs.iter().any(|job| self.place(job.to).meets(from));
         (!changed).then_some(kept.texture)
     }
 
@@ -325,12 +369,22 @@ impl Recording {
     /// long as the program and share no memory, a copy in each program.
     pub fn once_for<T>(&mut self, from: &[Slice], record: impl FnOnce(&mut Recording) -> T) -> T {
         debug_assert!(!from.is_empty(), "made of nothing, and so by nobody's promise");
+        if !self.all_frozen(from) {
+            return record(self);
+        }
+        // Jobs of the first submit wait for no others, nor others for them.
+        self.launch_jobs();
+        let gathering = std::mem::replace(&mut self.gathering, false);
         let first = self.ops.len();
         let result = record(self);
-        if from.iter().all(|slice| self.frozen.contains(&slice.buffer)) {
-            self.once.push(first..self.ops.len());
-        }
+        self.once.push(first..self.ops.len());
+        self.gathering = gathering;
         result
+    }
+
+    /// Whether nothing will ever change `slices`.
+    pub fn all_frozen(&self, slices: &[Slice]) -> bool {
+        slices.iter().all(|slice| self.frozen.contains(&slice.buffer))
     }
 
     /// Whether only a program's first submit does this op.
@@ -340,12 +394,12 @@ impl Recording {
 
     /// Copies `from.bytes` bytes.
     pub fn copy(&mut self, from: Slice, to: Slice) {
-        self.ops.push(Op::Copy { from, to });
+        self.push(Op::Copy { from, to });
     }
 
     /// Fills a range with zeros.
     pub fn clear(&mut self, slice: Slice) {
-        self.ops.push(Op::Clear(slice));
+        self.push(Op::Clear(slice));
     }
 
     /// The dispatches in order, for tests, counts and cost models.
@@ -370,5 +424,12 @@ impl Slice {
     /// The part of this slice from `offset` bytes on.
     pub fn part(self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.buffer, offset: self.offset + offset, bytes }
+    }
+
+    /// Whether the two have bytes in common.
+    pub(super) fn meets(self, other: Slice) -> bool {
+        self.buffer == other.buffer
+            && self.offset < other.offset + other.bytes
+            && other.offset < self.offset + self.bytes
     }
 }

@@ -1,6 +1,6 @@
 //! From the tape to a recording.
 
-use super::form::Operand;
+use super::form::{Form, Operand};
 use super::trace::{Graph, Node, Source, Value};
 use crate::gpu::{Recording, Slice};
 use crate::{Error, Result};
@@ -68,6 +68,7 @@ impl Graph {
             .map(|(node, needed)| needed.then_some(Cow::Borrowed(node)))
             .collect();
         self.fuse(&mut nodes, &operands);
+        let mut steps = Vec::new();
         for node in nodes.iter().flatten() {
             let name = node.operation.name();
             if node.operation.view()
@@ -95,9 +96,26 @@ impl Graph {
             };
             let inputs = node.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
             let outputs = node.outputs.iter().map(find).collect::<Result<Vec<_>>>()?;
-            node.operation.record(recording, &inputs, &outputs)?;
+            steps.push((node, inputs, outputs));
         }
+        recording.gather(|recording| {
+            let ready = |node: &Node| !node.inputs.iter().any(|&input| self.is_made_weight(input));
+            steps
+                .iter()
+                .filter(|(node, ..)| ready(node))
+                .try_for_each(|(node, inputs, _)| node.operation.prepare(recording, inputs))
+        })?;
+        recording.gather(|recording| {
+            steps
+                .iter()
+                .try_for_each(|(node, inputs, outputs)| node.operation.record(recording, inputs, outputs))
+        })?;
         Ok(operands)
+    }
+
+    /// Whether a value is weights that a node computes.
+    fn is_made_weight(&self, value: Value) -> bool {
+        matches!(self.form(value), Form::Weight(_)) && matches!(self.source(value), Source::Node(_))
     }
 
     /// Puts one node in the place of two where the operation of the second does both at once and nothing but it needs the

@@ -58,6 +58,13 @@ pub trait Operation: std::any::Any + Send + Sync {
         None
     }
 
+    /// Pushes what can be made of weights alone, ahead of all operations, so that layers share launches. Of `inputs` weights hold
+    /// their values, others do not yet.
+    fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
+        let _ = (recording, inputs);
+        Ok(())
+    }
+
     /// Pushes the kernels that compute `outputs` from `inputs`.
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()>;
 

@@ -4,7 +4,7 @@
 use super::planes::{Planes, WORKGROUP};
 use super::{Shape, Tensor};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording, Slice};
+use crate::gpu::{Binding, Dispatch, Job, Recording, Slice};
 
 /// Invocations that add the partial results of a row: two subgroups of eight lanes, as most software adapters have.
 const FOLD_WORKGROUP: u32 = 16;
@@ -91,12 +91,14 @@ pub(super) fn fold(
 /// `y = part 0 + part 1 + …`, element by element in this order. `parts` holds `count` ranges as long as `y`.
 pub fn sum_parts(recording: &mut Recording, parts: Slice, count: usize, y: Slice) {
     let texels = y.bytes / 16;
-    recording.dispatch(Dispatch {
+    recording.job(Job {
         shader: "reduce/sum_parts",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Operand(parts), Binding::Write(y)],
-        immediates: vec![texels as u32, count as u32],
-        grid: recording.grid(texels.div_ceil(u64::from(WORKGROUP))),
+        workgroup: WORKGROUP,
+        from: parts,
+        to: y,
+        shown: None,
+        numbers: [texels as u32, count as u32, 0, 0, 0],
+        invocations: texels,
         flops: (count as u64 - 1) * texels * 4,
         bytes: (count as u64 + 1) * y.bytes,
     });

@@ -31,6 +31,11 @@ impl Operation for Conv2d {
         let [x, w] = inputs else { return Err(Error::shape("conv2d: expected x and w")) };
         Ok(vec![Form::Tensor(geometry(self, x.shape("conv2d")?, w)?.output)])
     }
+    fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
+        let conv = geometry(self, inputs[0].tensor().shape, &inputs[1].form)?;
+        conv::prepare(recording, &conv, inputs[1].weights(self.name())?);
+        Ok(())
+    }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let x = inputs[0].tensor();
         let conv = geometry(self, x.shape, &inputs[1].form)?;
@@ -96,6 +101,10 @@ impl Operation for Grads {
     fn forms(&self, _: &[Form]) -> Result<Vec<Form>> {
         Ok(vec![Form::Tensor(self.0.input), Form::Weight(self.0.weight())])
     }
+    fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
+        conv::prepare_grad_input(recording, &self.0, inputs[1].weights(self.name())?);
+        Ok(())
+    }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let forward = (inputs[0].tensor(), inputs[1].weights(self.name())?);
         let gradients = (outputs[0].tensor(), outputs[1].weights(self.name())?);
@@ -113,6 +122,10 @@ impl Operation for GradInput {
     }
     fn forms(&self, _: &[Form]) -> Result<Vec<Form>> {
         Ok(vec![Form::Tensor(self.0.input)])
+    }
+    fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
+        conv::prepare_grad_input(recording, &self.0, inputs[1].weights(self.name())?);
+        Ok(())
     }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         let w = inputs[1].weights(self.name())?;

@@ -171,6 +171,22 @@ fn conv2d_with(
     }
 }
 
+/// Makes what [`conv2d`] needs of weights beside themselves, ahead of it and together with other layers' (`Recording::gather`).
+pub fn prepare(recording: &mut Recording, conv: &Conv2d, w: Weights) {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::transform_weights(recording, w);
+    }
+}
+
+/// [`prepare`] for [`conv2d_grad_input`].
+pub fn prepare_grad_input(recording: &mut Recording, conv: &Conv2d, w: Weights) {
+    if winograd::applies(recording.facts(), conv) {
+        winograd::transform_weights(recording, w);
+    } else if recording.facts().texture_kernels() {
+        software::transpose_weights(recording, w);
+    }
+}
+
 /// Gradient of [`conv2d`] to its input: `dx` from `dy` and `w`.
 pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
     if winograd::applies(recording.facts(), conv) {

@@ -5,11 +5,13 @@
 use super::epilogue::Epilogue;
 use super::{Conv2d, WeightShape, Weights, narrow};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
+use crate::gpu::{Binding, Dispatch, Job, Recording, Slice, TextureId};
 use crate::kernels::lanes::{NARROW, round, wide};
 use crate::kernels::{Shape, Tensor, reduce};
 
 const WORKGROUP: u32 = 64;
+/// What weights with input and output exchanged are called in recordings.
+const TRANSPOSED: &str = "transposed weights";
 /// Rows of a tile.
 const TILE: usize = 32;
 /// Rows of a lane of a tile whose lanes have all columns.
@@ -53,11 +55,8 @@ pub fn conv2d(
 /// Gradient to the input: with stride s, the pixels of one class (row mod s, column mod s) see the same taps,
 /// so each class is a convolution of its own with those taps only; one launch does all.
 pub fn conv2d_grad_input(recording: &mut Recording, conv: &Conv2d, dy: Tensor, w: Weights, dx: Tensor) {
-    let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
-    let transposed = recording.transient("transposed weights", turned.bytes());
-    transpose_weights(recording, w, Weights::new(turned, transposed));
+    let weights = transpose_weights(recording, w);
     let source = recording.as_texture("conv2d dy", dy.slice);
-    let weights = recording.as_texture("conv2d transposed weights", transposed);
     if narrow::applies(recording.facts(), conv, conv.input) {
         return narrow::conv2d_grad_input(recording, conv, source, weights, dx);
     }
@@ -236,16 +235,30 @@ fn grad_weight(
     });
 }
 
-/// `t[i, tap, o] = w[o, tap, i]`, both in panel order.
-fn transpose_weights(recording: &mut Recording, w: Weights, t: Weights) {
-    let blocks = (w.shape.taps() * w.shape.i4() * w.shape.o4()) as u64;
-    recording.dispatch(Dispatch {
+/// `t[i, tap, o] = w[o, tap, i]`, both in panel order, as a texture: made again only where something wrote to w.
+pub fn transpose_weights(recording: &mut Recording, w: Weights) -> TextureId {
+    if let Some(texture) = recording.derived(TRANSPOSED, w.slice, [0; 4]) {
+        return texture;
+    }
+    let texture = recording.once_for(&[w.slice], |recording| transpose(recording, w));
+    recording.keep_derived(TRANSPOSED, w.slice, [0; 4], texture);
+    texture
+}
+
+fn transpose(recording: &mut Recording, w: Weights) -> TextureId {
+    let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
+    let transposed = recording.transient(TRANSPOSED, turned.bytes());
+    let texture = recording.texture(TRANSPOSED, turned.texels() as u64);
+    recording.job(Job {
         shader: "conv/transpose_weights",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Read(w.slice), Binding::Write(t.slice)],
-        immediates: vec![w.shape.taps() as u32, w.shape.i4() as u32, w.shape.o4() as u32],
-        grid: recording.grid(blocks.div_ceil(u64::from(WORKGROUP))),
+        workgroup: WORKGROUP,
+        from: w.slice,
+        to: transposed,
+        shown: Some(texture),
+        numbers: [w.shape.taps(), w.shape.i4(), w.shape.o4(), 0, 0].map(|v| v as u32),
+        invocations: (w.shape.taps() * w.shape.i4() * w.shape.o4()) as u64,
         flops: 0,
-        bytes: w.shape.bytes() + t.shape.bytes(),
+        bytes: w.shape.bytes() + turned.bytes(),
     });
+    texture
 }

@@ -10,7 +10,7 @@
 use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Facts, Recording, Slice, TEXTURE_WIDTH, TextureId};
+use crate::gpu::{Binding, Dispatch, Facts, Job, Recording, Slice, TEXTURE_WIDTH, TextureId};
 use crate::kernels::lanes::{NARROW, round};
 use crate::kernels::{Shape, Tensor};
 
@@ -264,7 +264,7 @@ impl Inputs {
 
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
 /// in between, and once for all submits where they are frozen.
-fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
+pub fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
     if let Some(texture) = recording.derived(TRANSFORMED, w.slice, [0; 4]) {
         return texture;
     }
@@ -277,16 +277,18 @@ fn transform(recording: &mut Recording, w: Weights) -> TextureId {
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
-    let weights = recording.as_texture("conv2d w", w.slice);
     let transformed = recording.transient(TRANSFORMED, texels as u64 * 16);
-    recording.dispatch(Dispatch {
+    let texture = recording.texture(TRANSFORMED, texels as u64);
+    recording.job(Job {
         shader: "winograd/weights",
-        defines: Defines::new().with("WORKGROUP", WORKGROUP),
-        bindings: vec![Binding::Texture(weights), Binding::Write(transformed)],
-        immediates: [rows, o4, panels].map(|v| v as u32).to_vec(),
-        grid: recording.grid((panels * 8 * rows).div_ceil(WORKGROUP as usize) as u64),
+        workgroup: WORKGROUP,
+        from: w.slice,
+        to: transformed,
+        shown: Some(texture),
+        numbers: [rows, o4, panels, 0, 0].map(|v| v as u32),
+        invocations: (panels * 8 * rows) as u64,
         flops: 0,
         bytes: w.shape.bytes() + texels as u64 * 16,
     });
-    recording.as_texture(TRANSFORMED, transformed)
+    texture
 }

@@ -2,7 +2,7 @@
 
 use super::{BLOCK, Chunk, Inputs, POSITIONS, Staged, WORKGROUP, direct_flops, product, transform_weights};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording, TextureId};
+use crate::gpu::{Binding, Dispatch, Job, Recording, Slice, TextureId};
 use crate::kernels::Tensor;
 use crate::kernels::conv::{Conv2d, Weights};
 use std::ops::Range;
@@ -39,7 +39,10 @@ pub fn gradients(
     });
     let mut to_weights = to_weights.map(|(x, dw)| ToWeights {
         inputs: Inputs::new(conv, x, &chunks),
-        du: Staged::new(recording, "winograd weight gradient", chunks.len() * POSITIONS * slice * o4),
+        du: recording.transient(
+            "winograd weight gradient",
+            (chunks.len() * POSITIONS * slice * o4 * 16) as u64,
+        ),
         chunks: chunks.len(),
         slice,
         x,
@@ -123,7 +126,7 @@ impl ToInput {
 struct ToWeights {
     inputs: Inputs,
     /// [chunk][36][i][o4], of `slice` channels i.
-    du: Staged,
+    du: Slice,
     chunks: usize,
     slice: usize,
     x: Tensor,
@@ -159,7 +162,7 @@ impl ToWeights {
         recording.dispatch(Dispatch {
             shader: "winograd/grad_product",
             defines: Defines::new().with("LANES", lanes),
-            bindings: vec![Binding::Texture(v), Binding::Texture(dm.texture), Binding::Write(self.du.buffer)],
+            bindings: vec![Binding::Texture(v), Binding::Texture(dm.texture), Binding::Write(self.du)],
             immediates: [chunk.blocks(), c4, o4, index * texels, slice.start / 4, rows]
                 .map(|v| v as u32)
                 .to_vec(),
@@ -173,13 +176,14 @@ impl ToWeights {
     fn to_weights(&self, recording: &mut Recording, slice: Range<usize>, o4: usize) {
         let (rows, all_rows) = (slice.len(), self.x.shape.c4() * 4);
         let texels = self.chunks * POSITIONS * rows * o4;
-        self.du.copy(recording, texels);
-        recording.dispatch(Dispatch {
+        recording.job(Job {
             shader: "winograd/grad_weights",
-            defines: Defines::new().with("WORKGROUP", WORKGROUP),
-            bindings: vec![Binding::Texture(self.du.texture), Binding::Write(self.dw.slice)],
-            immediates: [rows, o4, self.chunks, slice.start, all_rows].map(|v| v as u32).to_vec(),
-            grid: recording.grid((rows * o4).div_ceil(WORKGROUP as usize) as u64),
+            workgroup: WORKGROUP,
+            from: self.du,
+            to: self.dw.slice,
+            shown: None,
+            numbers: [rows, o4, self.chunks, slice.start, all_rows].map(|v| v as u32),
+            invocations: (rows * o4) as u64,
             flops: 0,
             bytes: (texels * 16 + 9 * rows * o4 * 16) as u64,
         });
