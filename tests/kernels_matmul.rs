@@ -99,6 +99,27 @@ fn an_operand_may_be_both_sides() {
     case.run().assert_close(c, &expected, |i| sum_bound(30) * size[i]);
 }
 
+/// Loops that do as much in a turn as a core's cache holds add in the same order.
+#[test]
+fn longer_turns_change_no_bits() {
+    let gpu = devices()[1];
+    for (layout, _) in LAYOUTS {
+        let results = [32, 64].map(|kilobytes| {
+            let facts = Facts { code_cache_bytes: kilobytes << 10, ..gpu.facts().clone() };
+            let mut case = Case::with_facts(gpu, &facts);
+            let (a, _) = case.random("a", Shape::matrix(48, 48), 1, 1.0);
+            let (b, _) = case.random("b", Shape::matrix(48, 48), 2, 1.0);
+            let c = case.output("c", Shape::matrix(48, 48));
+            matmul(&mut case.recording, layout, 1, a, b, c);
+            let turns: Vec<_> = case.recording.dispatches().filter_map(|d| define(d, "ROUND")).collect();
+            (turns, case.run().packed(c).into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        });
+        assert_eq!(results[0].0, [2]);
+        assert_eq!(results[1].0, [if gpu.facts().lanes() == 8 { 4 } else { 2 }]);
+        assert!(results[0].1 == results[1].1);
+    }
+}
+
 #[test]
 fn subgroups_of_four_match_their_twins() {
     common::gpu::pass_with_subgroups_of_four(&[

@@ -24,6 +24,7 @@ fn discrete() -> Facts {
         shared_memory: false,
         int64: true,
         threads: 1,
+        code_cache_bytes: 32 << 10,
         max_binding_bytes: 2 * GIB - 1,
         max_buffer_bytes: 1 << 60,
         max_texture_side: 32_768,

@@ -104,6 +104,7 @@ fn used_text(used: &Used) -> String {
     ];
     if software {
         lines.push(("  threads asked for", facts.threads.to_string()));
+        lines.push(("  code cache of a core", output::bytes(facts.code_cache_bytes)));
     }
     let mut text = output::aligned(&lines);
     if !software {

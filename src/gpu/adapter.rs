@@ -135,6 +135,7 @@ impl Gpu {
             shared_memory: shared_memory::available(&device, &info),
             int64: features.contains(wgpu::Features::SHADER_INT64),
             threads: if description.class == KernelClass::Software { software_threads() } else { 1 },
+            code_cache_bytes: code_cache_bytes(),
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
             max_texture_side: limits.max_texture_dimension_2d,
@@ -301,6 +302,21 @@ fn describe(candidates: &[Candidate], chosen: Option<usize>) -> Vec<AdapterDescr
 fn software_threads() -> usize {
     let asked = std::env::var("LP_NUM_THREADS").ok().and_then(|number| number.parse().ok());
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).clamp(1, 32)
+}
+
+/// Of code, in a core's first-level cache, where nothing is known.
+const LEAST_CODE_CACHE_BYTES: u64 = 32 << 10;
+
+/// The first-level instruction cache of this machine's first core, where Linux says it; else what nearly all have at least.
+fn code_cache_bytes() -> u64 {
+    let read = |index: u32, what: &str| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{what}");
+        std::fs::read_to_string(path).map(|text| text.trim().to_string()).ok()
+    };
+    let instructions = |index: &u32| read(*index, "type").as_deref() == Some("Instruction");
+    let size = (0..4).find(instructions).and_then(|index| read(index, "size"));
+    let kilobytes = size.and_then(|size| size.strip_suffix('K')?.parse::<u64>().ok());
+    kilobytes.map_or(LEAST_CODE_CACHE_BYTES, |kilobytes| kilobytes << 10)
 }
 
 fn class_of(info: &wgpu::AdapterInfo) -> KernelClass {

@@ -72,7 +72,8 @@ impl Recording {
     /// Launches what waits if something that reads, writes or shows the given would come before it otherwise.
     pub(super) fn settle(&mut self, reads: &[Slice], writes: &[Slice], textures: &[TextureId]) {
         let touches = |job: &Job| {
-            let touched = |of: &[Slice], by: Slice| of.iter().any(|slice| self.place(*slice).meets(self.place(by)));
+            let touched =
+                |of: &[Slice], by: Slice| of.iter().any(|slice| self.place(*slice).meets(self.place(by)));
             touched(reads, job.to)
                 || touched(writes, job.to)
                 || touched(writes, job.from)
@@ -102,7 +103,8 @@ impl Recording {
     /// Whether one binding can hold what `job` reads, or writes, and the same of others: a persistent buffer as a whole, a transient one
     /// as a part of another.
     fn can_share(&self, job: &Job) -> bool {
-        let bindable = |bytes: u64| bytes <= self.facts().max_binding_bytes.min(self.facts().max_buffer_bytes);
+        let bindable =
+            |bytes: u64| bytes <= self.facts().max_binding_bytes.min(self.facts().max_buffer_bytes);
         [job.from, job.to].iter().all(|slice| {
             let decl = &self.buffers[slice.buffer.0 as usize];
             match decl.persistent {
@@ -121,7 +123,8 @@ impl Recording {
         };
         let mut rows = Vec::new();
         for job in &jobs {
-            let texel = |slice: Slice, within: Slice| ((self.place(slice).offset - within.offset) / 16) as u32;
+            let texel =
+                |slice: Slice, within: Slice| ((self.place(slice).offset - within.offset) / 16) as u32;
             let (read, written) = (texel(job.from, from), texel(job.to, to));
             for group in 0..job.workgroups() {
                 // Within the bounds of `Recording::grid`, which counts workgroups in 32 bits.

@@ -38,6 +38,8 @@ pub struct Facts {
     pub int64: bool,
     /// Threads that a software adapter runs workgroups on, 1 on others. Only the number of launches may depend on it, no bits.
     pub threads: usize,
+    /// What a core of a software adapter keeps of its code: how far loops are unrolled may depend on it, no bits.
+    pub code_cache_bytes: u64,
     pub max_binding_bytes: u64,
     pub max_buffer_bytes: u64,
     pub max_texture_side: u32,
@@ -169,7 +171,9 @@ impl Op {
             Op::Dispatch(d) => {
                 for binding in &mut d.bindings {
                     match binding {
-                        Binding::Read(slice) | Binding::Operand(slice) | Binding::Write(slice) => change(slice),
+                        Binding::Read(slice) | Binding::Operand(slice) | Binding::Write(slice) => {
+                            change(slice)
+                        }
                         Binding::Texture(_) => {}
                     }
                 }

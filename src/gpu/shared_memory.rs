@@ -37,7 +37,8 @@ pub(super) fn create(
     views: &BTreeSet<u64>,
     most_rows: u32,
 ) -> Option<SharedMemory> {
-    let rows = |offset: u64| u32::try_from(bytes.saturating_sub(offset).div_ceil(ROW_BYTES)).unwrap_or(u32::MAX);
+    let rows =
+        |offset: u64| u32::try_from(bytes.saturating_sub(offset).div_ceil(ROW_BYTES)).unwrap_or(u32::MAX);
     let views: Vec<(u64, u32)> =
         views.iter().map(|&offset| (offset, rows(offset).clamp(1, most_rows))).collect();
     let shared = make(device, bytes, &views)?;

@@ -33,6 +33,7 @@ pub fn adapters() -> Vec<(&'static str, Facts)> {
         subgroup,
         int64,
         threads: 4,
+        code_cache_bytes: 32 << 10,
         exact_conv: false,
         products: Products::Single,
         shared_memory: false,

@@ -5,7 +5,7 @@ use super::{Layout, Sizes};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Recording, Slice, TextureId};
 use crate::kernels::Tensor;
-use crate::kernels::lanes::{round, wide};
+use crate::kernels::lanes::{long_round, wide};
 
 /// Rows and columns of a tile.
 const TILE: usize = 32;
@@ -90,7 +90,10 @@ pub(in crate::kernels) fn product(
     let tiles = batch * bands * band * blocks;
     recording.dispatch(Dispatch {
         shader: "gemm/matmul_software",
-        defines: Defines::new().with("LANES", lanes).with("ROUND", round(depth)).with("WIDE", wide(tiles)),
+        defines: Defines::new()
+            .with("LANES", lanes)
+            .with("ROUND", long_round(recording.facts(), depth))
+            .with("WIDE", wide(tiles)),
         bindings: vec![Binding::Texture(a), Binding::Texture(b), Binding::Write(c)],
         immediates: [depth, m, n.div_ceil(4), blocks, strips, band, bands, batch].map(|v| v as u32).to_vec(),
         grid: recording.grid(tiles as u64),

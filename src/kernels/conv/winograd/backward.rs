@@ -39,10 +39,8 @@ pub fn gradients(
     });
     let mut to_weights = to_weights.map(|(x, dw)| ToWeights {
         inputs: Inputs::new(conv, x, &chunks),
-        du: recording.transient(
-            "winograd weight gradient",
-            (chunks.len() * POSITIONS * slice * o4 * 16) as u64,
-        ),
+        du: recording
+            .transient("winograd weight gradient", (chunks.len() * POSITIONS * slice * o4 * 16) as u64),
         chunks: chunks.len(),
         slice,
         x,
