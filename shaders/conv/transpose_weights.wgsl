@@ -1,11 +1,11 @@
 // Weights with input and output channels exchanged, for the gradient to the input: t[i, tap, o] = w[o, tap, i].
 // binding 0: w, panels of [O][tap][I]; 1: t, panels of [I][tap][O] (WeightShape); 2: jobs [taps, i4, o4]. Grid: one invocation for each
 // block of 4 x 4 channels of a tap. Roofline: memory.
-#import common/job
 #import common/divide
 
 #operand 0 w
 #result 1 t
+#import common/job
 
 @compute @workgroup_size(${WORKGROUP})
 fn transpose_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

@@ -1,9 +1,9 @@
 // y[i] = part[0][i] + part[1][i] + …, in this order: the second stage of split sums.
 // binding 0: parts [count of parts][vec4], 1: y [vec4], 2: jobs [count, parts]. Grid: one invocation for each vec4. Roofline: memory.
-#import common/job
 
 #operand 0 part
 #result 1 y
+#import common/job
 
 @compute @workgroup_size(${WORKGROUP})
 fn sum_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

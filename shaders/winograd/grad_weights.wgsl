@@ -2,12 +2,12 @@
 // binding 0: dU (winograd/grad_product) of `rows` channels i from first_row on; 1: dw, panels (WeightShape) of a 3x3 kernel;
 // 2: jobs [rows, o4, chunks, first_row, all_rows].
 // Grid: one invocation for each (i, texel of o). Roofline: memory, 36/9 of dw read for each chunk.
-#import common/job
 #import common/divide
 #import winograd/transform
 
 #operand 0 du
 #result 1 dw
+#import common/job
 
 @compute @workgroup_size(${WORKGROUP})
 fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

@@ -1,12 +1,12 @@
 // U = G g Gᵀ of every pair of channels.
 // binding 0: w, panels (WeightShape) of a 3x3 kernel; 1: U [36][panels][i][8 lanes], the operand B of common/product32; 2: jobs [rows, o4, panels].
 // Grid: one invocation for each (i, texel of o), panels filled up to eight texels. Roofline: memory, 36/9 of w written.
-#import common/job
 #import common/divide
 #import winograd/transform
 
 #operand 0 w
 #result 1 u
+#import common/job
 
 @compute @workgroup_size(${WORKGROUP})
 fn weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

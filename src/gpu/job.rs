@@ -23,7 +23,8 @@ const ALIGNMENT: u64 = 256;
 #[derive(Clone, Debug)]
 pub struct Job {
     pub shader: &'static str,
-    /// Invocations of a workgroup.
+    pub defines: Defines,
+    /// Invocations of a workgroup, which the shader knows as WORKGROUP.
     pub workgroup: u32,
     /// Read; `#operand 0`.
     pub from: Slice,
@@ -88,8 +89,13 @@ impl Recording {
     pub(super) fn launch_jobs(&mut self) {
         let mut open = std::mem::take(&mut self.jobs);
         while let Some(first) = open.first() {
-            let key = |job: &Job| (job.shader, job.workgroup, self.arena(job.from), self.arena(job.to));
-            let (jobs, rest) = open.iter().cloned().partition(|job| key(job) == key(first));
+            let same_kernel = |job: &Job| {
+                (job.shader, &job.defines, job.workgroup) == (first.shader, &first.defines, first.workgroup)
+            };
+            let same_arenas = |job: &Job| {
+                self.arena(job.from) == self.arena(first.from) && self.arena(job.to) == self.arena(first.to)
+            };
+            let (jobs, rest) = open.iter().cloned().partition(|job| same_kernel(job) && same_arenas(job));
             open = rest;
             self.launch(jobs);
         }
@@ -117,6 +123,7 @@ impl Recording {
     fn launch(&mut self, jobs: Vec<Job>) {
         let Some(first) = jobs.first() else { return };
         let (shader, workgroup) = (first.shader, first.workgroup);
+        let defines = first.defines.clone().with("WORKGROUP", workgroup);
         let (from, to) = match &jobs[..] {
             [job] => (self.place(job.from), self.place(job.to)),
             _ => (self.shared(jobs.iter().map(|job| job.from)), self.shared(jobs.iter().map(|job| job.to))),
@@ -138,7 +145,7 @@ impl Recording {
         let table = self.constant(format!("jobs of {shader}"), rows);
         self.dispatch(Dispatch {
             shader,
-            defines: Defines::new().with("WORKGROUP", workgroup),
+            defines,
             bindings: vec![Binding::Operand(from), Binding::Write(to), Binding::Read(table)],
             immediates: Vec::new(),
             grid,

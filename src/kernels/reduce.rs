@@ -93,6 +93,7 @@ pub fn sum_parts(recording: &mut Recording, parts: Slice, count: usize, y: Slice
     let texels = y.bytes / 16;
     recording.job(Job {
         shader: "reduce/sum_parts",
+        defines: Defines::new(),
         workgroup: WORKGROUP,
         from: parts,
         to: y,

@@ -247,16 +247,18 @@ pub fn transpose_weights(recording: &mut Recording, w: Weights) -> TextureId {
 
 fn transpose(recording: &mut Recording, w: Weights) -> TextureId {
     let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
+    let invocations = w.shape.taps() * w.shape.i4() * w.shape.o4();
     let transposed = recording.transient(TRANSPOSED, turned.bytes());
     let texture = recording.texture(TRANSPOSED, turned.texels() as u64);
     recording.job(Job {
         shader: "conv/transpose_weights",
+        defines: Defines::new().with("WIDE", wide(invocations)),
         workgroup: WORKGROUP,
         from: w.slice,
         to: transposed,
         shown: Some(texture),
         numbers: [w.shape.taps(), w.shape.i4(), w.shape.o4(), 0, 0].map(|v| v as u32),
-        invocations: (w.shape.taps() * w.shape.i4() * w.shape.o4()) as u64,
+        invocations: invocations as u64,
         flops: 0,
         bytes: w.shape.bytes() + turned.bytes(),
     });

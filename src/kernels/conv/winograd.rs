@@ -11,7 +11,7 @@ use super::epilogue::Epilogue;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Job, Recording, Slice, TEXTURE_WIDTH, TextureId};
-use crate::kernels::lanes::{NARROW, round};
+use crate::kernels::lanes::{NARROW, round, wide};
 use crate::kernels::{Shape, Tensor};
 
 mod backward;
@@ -277,16 +277,18 @@ fn transform(recording: &mut Recording, w: Weights) -> TextureId {
     let (rows, o4) = (w.shape.i4() * 4, w.shape.o4());
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
+    let invocations = panels * 8 * rows;
     let transformed = recording.transient(TRANSFORMED, texels as u64 * 16);
     let texture = recording.texture(TRANSFORMED, texels as u64);
     recording.job(Job {
         shader: "winograd/weights",
+        defines: Defines::new().with("WIDE", wide(invocations)),
         workgroup: WORKGROUP,
         from: w.slice,
         to: transformed,
         shown: Some(texture),
         numbers: [rows, o4, panels, 0, 0].map(|v| v as u32),
-        invocations: (panels * 8 * rows) as u64,
+        invocations: invocations as u64,
         flops: 0,
         bytes: w.shape.bytes() + texels as u64 * 16,
     });

@@ -5,6 +5,7 @@ use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Job, Recording, Slice, TextureId};
 use crate::kernels::Tensor;
 use crate::kernels::conv::{Conv2d, Weights};
+use crate::kernels::lanes::wide;
 use std::ops::Range;
 
 /// Of the gradient to transformed weights of one chunk, what is transformed back while it is in the cache.
@@ -176,6 +177,7 @@ impl ToWeights {
         let texels = self.chunks * POSITIONS * rows * o4;
         recording.job(Job {
             shader: "winograd/grad_weights",
+            defines: Defines::new().with("WIDE", wide(rows * o4)),
             workgroup: WORKGROUP,
             from: self.du,
             to: self.dw.slice,
