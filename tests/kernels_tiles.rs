@@ -112,7 +112,8 @@ fn sums_are_split_by_the_shape_alone() {
         assert!(sum.is_none_or(|sum| sum.shader == "reduce/sum_parts"));
         let part = product.immediates[3] as usize;
         assert!(part.is_multiple_of(16));
-        (part, sum.map_or(1, |sum| sum.immediates[1] as usize))
+        // It reads every part and writes their sum.
+        (part, sum.map_or(1, |sum| (sum.bytes / c.shape.bytes()) as usize - 1))
     };
     let [integrated, discrete] = tiled_classes(gpu());
     let all = [integrated.clone(), discrete, forced(gpu(), (128, 32)), forced(gpu(), (32, 32))];
