@@ -4,7 +4,7 @@
 // (first + u*step, first + v*step) of its image.
 // Forward: step = 1, mul = stride, shift = -padding, dir = 1. Gradient to the input: step = stride, mul = 1, shift = padding,
 // dir = -1, and step² classes of pixels, each of which sees taps of its own (conv/implicit_gemm_params).
-// binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue.
+// binding 0: source, NC4HW4 texels; 1: w, panels (WeightShape); 2: out, NC4HW4; then those of conv/epilogue or conv/statistics.
 // One workgroup = one subgroup of LANES lanes = 32 rows x 4·LANES columns (a panel below, or half of one): lane = column group; rows come from lanes by broadcast.
 // Grid: x = tiles in either order, see `columns_outer`, classes fastest, so that each of the parts into which lavapipe cuts a
 // launch has as many taps to do. Roofline: arithmetic, 2 flops a multiply–add.
@@ -12,6 +12,9 @@
 #import common/pack64
 #import conv/implicit_gemm_params
 #import conv/epilogue
+#if STATISTICS
+#import conv/statistics
+#endif
 
 @compute @workgroup_size(${LANES})
 fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -87,4 +90,20 @@ fn implicit_gemm(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let to${r} = p${r} + column * out_plane;
     if ${r}u < last && column < params.columns4 { out[to${r}] = pack64(finish(c${r}, by, to${r})); }
 #end
+#if STATISTICS
+    // Tiles are whole; the grid may still be larger.
+    var sum = vec4<f32>(0.0);
+    var squares = vec4<f32>(0.0);
+#for r in 0..32
+    let d${r} = c${r} - c0;
+    sum += d${r};
+    squares += d${r} * d${r};
+#end
+    let mine = statistics_of_lane(32.0, c0, sum, squares);
+    if row_tile < params.row_tiles && column < params.columns4 {
+        let part = column * params.parts + row_tile;
+        statistics[part] = pack64(mine.mean);
+        statistics[params.columns4 * params.parts + part] = pack64(mine.squares);
+    }
+#endif
 }

@@ -7,6 +7,9 @@ struct Params {
     kernel: u32, step: u32, shift: i32, mul: i32, dir: i32,
     // For conv/implicit_gemm alone.
     row_tiles: u32, strips: u32, columns_outer: u32,
+#if STATISTICS
+    parts: u32, first_part: u32,
+#endif
 }
 var<immediate> params: Params;
 @group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;

@@ -3,6 +3,9 @@ struct Params {
     tiles: u32, tiles_image: u32, tiles_line: u32,
     c4: u32, height: u32, width: u32, padding: u32,
     out_height: u32, out_width: u32, first_tap: u32, tap_step: i32,
+#if STATISTICS
+    parts: u32, first_part: u32,
+#endif
 }
 var<immediate> params: Params;
 @group(0) @binding(0) var source: texture_storage_2d<rgba32float, read>;

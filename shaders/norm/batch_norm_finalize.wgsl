@@ -1,4 +1,4 @@
-// Batch statistics of one channel group from those of its shares, in a fixed order: each invocation puts together every WORKGROUP-th, then the first
+// Batch statistics of one channel group from those of its shares or of a convolution's tiles, in a fixed order: each invocation puts together every WORKGROUP-th, then the first
 // puts together theirs. Means are relative to that of the first share, so that a large one costs no precision. With n values, mean μ and squared deviations M
 //   inv_std = 1/√(M/n + ε),  running ← (1 − m)·running + m·(μ or M/(n − 1)), these two averaged over splits.
 // binding 0: partials [2][groups][parts] vec4, 1: mean, 2: inv_std, 3: running mean, 4: running variance [C];
@@ -29,14 +29,7 @@ fn batch_norm_finalize(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         let row = split * channel_groups + group.x;
         let first = row * parts;
         let squares = planes.groups * parts + first;
-        let pivot = load_partials(first);
-        var mine = no_statistics();
-        for (var part = local; part < parts; part += ${WORKGROUP}u) {
-            let texels = f32(part_texels(part, planes));
-            mine = merged(mine, Statistics(texels, load_partials(first + part) - pivot, load_partials(squares + part)));
-            // Spares a turn without lanes (docs/kernels.md).
-            if part + ${WORKGROUP}u >= parts { break; }
-        }
+#import norm/merge_partials
         of_invocations[local] = mine;
         workgroupBarrier();
         if local == 0u {

@@ -1,6 +1,7 @@
 // All of batch norm in training in one launch, with the bits of batch_norm_partials, batch_norm_finalize and batch_norm_apply:
 //   y = f(γ·(x − μ)·inv_std + β [+ residual]), f the activation, and running statistics as in batch_norm_finalize.
-// binding 0: x, 1: mean, 2: inv_std, 3: running mean, 4: running variance, 5: γ, 6: β, 7: y, two texels at a time, 8: residual (if RESIDUAL) [vec4].
+// binding 0: x, 1: mean, 2: inv_std, 3: running mean, 4: running variance, 5: γ, 6: β, 7: y, two texels at a time, then, in this order,
+// RESIDUAL: the number of the residual's, PARTIALS: that of partial statistics [2][groups][parts] of what made x, which spares the first pass over it [vec4].
 // Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x, of which a
 // cache may answer the second, one of the residual, one write.
 #import common/planes
@@ -19,12 +20,23 @@ var<immediate> params: Params;
 @group(0) @binding(6) var<storage, read> beta: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<u64>>;
 #if RESIDUAL
-#operand 8 residual
+#operand RESIDUAL residual
+#endif
+#if PARTIALS
+#operand PARTIALS partials
 #endif
 
 @compute @workgroup_size(8)
 fn batch_norm_train(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let planes = params.planes;
+#if PARTIALS
+    let parts = planes.parts;
+    let first = group.x * parts;
+    let squares = planes.groups * parts + first;
+    let local = lane;
+#import norm/merge_partials
+    let first_mean = pivot;
+#else
     var mine = no_statistics();
     var first_mean = vec4<f32>(0.0);
     let rows = planes.parts / 8u;
@@ -37,6 +49,7 @@ fn batch_norm_train(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_i
         // Spares a turn without lanes (docs/kernels.md).
         if row + 1u >= rows { break; }
     }
+#endif
     var batch = no_statistics();
 #for i in 0..8
     batch = merged(batch, Statistics(

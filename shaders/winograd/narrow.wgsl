@@ -3,7 +3,7 @@
 //   out[n, o, h, w] = Σ source[n, c, h + kh − padding, w + kw − padding] · weight[o, tap(kh, kw), c]
 // where six products take the place of the twelve of four outputs and three taps. Tiles, weights and sums are transformed here: nothing
 // passes through memory, which is what makes it pay at so few channels.
-// binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue.
+// binding 0: source, NC4HW4 texels; 1: weights, one panel (WeightShape) of COLUMNS4 texels; 2: out, NC4HW4; then those of conv/epilogue or conv/statistics.
 // One workgroup = one subgroup of LANES lanes; a lane has a tile of LINES x 4 outputs with all channels. Weights come by broadcast.
 // Grid: tiles within lines of tiles within images, LANES to a workgroup. Roofline: arithmetic, half of the direct flops that it is counted by, and the transforms.
 #import common/divide
@@ -12,6 +12,9 @@
 #import winograd/transform
 #import conv/narrow_params
 #import conv/epilogue
+#if STATISTICS
+#import conv/statistics
+#endif
 
 @compute @workgroup_size(${LANES})
 fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -93,6 +96,27 @@ fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     let y${m}_${o} = output_transform(Six(s${m}_0_${o}, s${m}_1_${o}, s${m}_2_${o}, s${m}_3_${o}, s${m}_4_${o}, s${m}_5_${o}));
 #end
 #end
+#if STATISTICS
+    // Tiles are whole, and so are workgroups.
+    var mine = vec4<f32>(0.0);
+#for o in 0..COLUMNS4
+    var sum${o} = vec4<f32>(0.0);
+    var squares${o} = vec4<f32>(0.0);
+#for m in 0..LINES
+#for j in 0..4
+    let d${m}_${j}_${o} = y${m}_${o}[${j}] - y0_${o}[0];
+    sum${o} += d${m}_${j}_${o};
+    squares${o} += d${m}_${j}_${o} * d${m}_${j}_${o};
+#end
+#end
+    let all${o} = statistics_of_subgroup(statistics_of_lane(${4 * LINES}.0, y0_${o}[0], sum${o}, squares${o}), lane);
+    mine = select(mine, all${o}.mean, lane == ${2 * o}u);
+    mine = select(mine, all${o}.squares, lane == ${2 * o + 1}u);
+#end
+    if lane < ${2 * COLUMNS4}u {
+        statistics[((lane & 1u) * ${COLUMNS4}u + lane / 2u) * params.parts + first_tile / ${LANES}u] = pack64(mine);
+    }
+#endif
     if tile >= params.tiles { return; }
 #for m in 0..LINES
     if first_h + ${m}u < params.out_height {

@@ -8,6 +8,7 @@
 
 mod adapter;
 mod cooperative;
+mod derived;
 mod expression;
 mod job;
 mod memory;

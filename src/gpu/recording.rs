@@ -2,6 +2,7 @@
 //! tested anywhere.
 
 use super::adapter::KernelClass;
+use super::derived::Derived;
 use super::job::Job;
 use super::memory::{Buffer, whole_vectors};
 use super::shader::Defines;
@@ -56,6 +57,11 @@ impl Facts {
     /// of eight or four lanes in a workgroup. lavapipe is the only driver that has run them.
     pub fn texture_kernels(&self) -> bool {
         self.class == KernelClass::Software && matches!(self.subgroup, Some(4 | 8)) && self.int64
+    }
+
+    /// Texels of the largest operand texture.
+    pub fn most_texels(&self) -> u64 {
+        u64::from(TEXTURE_WIDTH) * u64::from(self.max_texture_side)
     }
 
     /// Lanes of the storage-texture kernels of matrix products, convolutions and contrastive losses, where there are such kernels.
@@ -205,17 +211,6 @@ pub(super) struct TextureDecl {
     pub texels: u64,
 }
 
-/// What was made of a slice, and how many ops there were then.
-#[derive(Clone)]
-struct Derived {
-    what: &'static str,
-    from: Slice,
-    /// What else decides what it is.
-    how: [usize; 4],
-    texture: TextureId,
-    ops: usize,
-}
-
 /// A list of GPU work in order, with the buffers and textures that it touches.
 #[derive(Clone)]
 pub struct Recording {
@@ -223,7 +218,8 @@ pub struct Recording {
     pub(super) buffers: Vec<BufferDecl>,
     pub(super) textures: Vec<TextureDecl>,
     pub(super) ops: Vec<Op>,
-    derived: Vec<Derived>,
+    pub(super) derived: Vec<Derived>,
+    pub(super) asked_for: Vec<(&'static str, Slice)>,
     pub(super) frozen: Vec<BufferId>,
     /// Ops that only a program's first submit does.
     once: Vec<Range<usize>>,
@@ -240,6 +236,7 @@ impl Recording {
             textures: Vec::new(),
             ops: Vec::new(),
             derived: Vec::new(),
+            asked_for: Vec::new(),
             frozen: Vec::new(),
             once: Vec::new(),
             gathering: false,
@@ -311,7 +308,7 @@ impl Recording {
     /// the software class.
     fn resolve_operands(&mut self, dispatch: &mut Dispatch) {
         let software = self.facts.texture_kernels();
-        let most = u64::from(TEXTURE_WIDTH) * u64::from(self.facts.max_texture_side);
+        let most = self.facts.most_texels();
         let mut defines = std::mem::take(&mut dispatch.defines).with("WORDS", software);
         let written = dispatch.bindings.clone();
         for (i, binding) in dispatch.bindings.iter_mut().enumerate() {
@@ -339,26 +336,6 @@ impl Recording {
         let to = self.texture(label, from.bytes / 16);
         self.copy_to_texture(from, to);
         to
-    }
-
-    /// Remembers `texture` as the `what` that was made of `from`. `how`: what else decides what it is, sizes say.
-    pub fn keep_derived(&mut self, what: &'static str, from: Slice, how: [usize; 4], texture: TextureId) {
-        self.derived.push(Derived { what, from, how, texture, ops: self.ops.len() });
-    }
-
-    /// The `what` that was kept for `from` and `how`, if nothing has written there since.
-    pub fn derived(&self, what: &str, from: Slice, how: [usize; 4]) -> Option<TextureId> {
-        let from = self.place(from);
-        let same = |kept: &&Derived| kept.what == what && self.place(kept.from) == from && kept.how == how;
-        let kept = self.derived.iter().rev().find(same)?;
-        let changed = self.ops[kept.ops..].iter().any(|op| op.writes().iter().any(|to| to.meets(from)))
-            || self.jobs.iter().any(|job| self.place(job.to).meets(from));
-        (!changed).then_some(kept.texture)
-    }
-
-    /// Forgets what was kept, so that what follows is recorded as if it were the first.
-    pub fn forget_derived(&mut self) {
-        self.derived.clear();
     }
 
     /// Promises that nothing will change what `buffer` holds as long as programs of this recording live: see [`once_for`](Self::once_for),

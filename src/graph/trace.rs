@@ -58,8 +58,8 @@ pub trait Operation: std::any::Any + Send + Sync {
         None
     }
 
-    /// Pushes what can be made of weights alone, ahead of all operations, so that layers share launches. Of `inputs` weights hold
-    /// their values, others do not yet.
+    /// Ahead of all operations: pushes what can be made of weights alone, so that layers share launches, and asks writers of `inputs` for what
+    /// they can keep in passing. Of `inputs` weights hold their values, others do not yet.
     fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
         let _ = (recording, inputs);
         Ok(())

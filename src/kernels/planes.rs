@@ -54,6 +54,10 @@ impl Planes {
         }
     }
 
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
     /// Partial results of one channel group.
     pub fn parts(&self) -> usize {
         self.lanes * self.segments * self.images.div_ceil(self.images_each)
@@ -76,6 +80,12 @@ impl Planes {
             self.parts(),
         ]
         .map(|v| v as u32)
+    }
+
+    /// [`words`](Self::words) for a kernel that combines `parts` partial results of each channel group which others made.
+    pub fn words_with_parts(&self, parts: usize) -> [u32; 8] {
+        let [images, groups, pixels, lanes, images_each, segments, segment_pixels, _] = self.words();
+        [images, groups, pixels, lanes, images_each, segments, segment_pixels, parts as u32]
     }
 
     /// What `common/planes` asks for, in workgroups of `workgroup` invocations: divisions through f32 only where they are known to be

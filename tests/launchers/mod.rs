@@ -17,9 +17,9 @@ use contraleak::kernels::loss::{self, CrossEntropy};
 use contraleak::kernels::loss_scale;
 use contraleak::kernels::matmul::{Layout, matmul};
 use contraleak::kernels::norm::{
-    BatchNormEval, BatchNormGrad, BatchNormTrain, LayerNorm, LayerNormGrad, batch_norm_eval,
-    batch_norm_eval_grad, batch_norm_train, batch_norm_train_grad, layer_norm, layer_norm_grad,
-    layer_norm_statistics_bytes,
+    BatchNormEval, BatchNormGrad, BatchNormTrain, LayerNorm, LayerNormGrad, ask_for_statistics,
+    batch_norm_eval, batch_norm_eval_grad, batch_norm_train, batch_norm_train_grad, layer_norm,
+    layer_norm_grad, layer_norm_statistics_bytes,
 };
 use contraleak::kernels::optim::{self, Adam, Lars, Segment, SegmentTable, Sgd};
 use contraleak::kernels::pool::{self, Pool2d};
@@ -280,6 +280,28 @@ fn convolutions(r: &mut Recording) {
             };
             let z = tensor(r, conv.output);
             conv2d_norm(r, &conv, x, w, &norm, z);
+        }
+        let z = tensor(r, conv.output);
+        ask_for_statistics(r, z, 1);
+        conv2d(r, &conv, x, w, z);
+        let [mean, inv_std] = [(); 2].map(|()| matrix(r, 1, conv.output.c));
+        let normed = tensor(r, conv.output);
+        for residual in [None, Some(y)] {
+            batch_norm_train(
+                r,
+                &BatchNormTrain {
+                    x: z,
+                    gamma: vector,
+                    beta: vector,
+                    running_mean: vector,
+                    running_variance: vector,
+                    residual,
+                    activation: Some(Unary::Relu),
+                    y: normed,
+                    mean,
+                    inv_std,
+                },
+            );
         }
         conv2d_grad_input(r, &conv, y, w, x);
         conv2d_grad_weight(r, &conv, x, y, w);

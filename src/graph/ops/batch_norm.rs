@@ -51,6 +51,10 @@ impl Operation for BatchNormTrain {
         let statistics = Form::Tensor(Shape::matrix(self.splits, x.c));
         Ok(vec![Form::Tensor(x), statistics, statistics])
     }
+    fn prepare(&self, recording: &mut Recording, inputs: &[Operand]) -> Result<()> {
+        norm::ask_for_statistics(recording, inputs[0].tensor(), self.splits);
+        Ok(())
+    }
     fn record(&self, recording: &mut Recording, inputs: &[Operand], outputs: &[Operand]) -> Result<()> {
         norm::batch_norm_train(
             recording,

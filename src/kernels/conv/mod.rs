@@ -231,5 +231,6 @@ pub use epilogue::ConvNorm;
 use epilogue::Epilogue;
 mod narrow;
 mod software;
+mod statistics;
 mod tiled;
 mod winograd;

@@ -7,6 +7,7 @@
 use super::Conv2d;
 use super::epilogue::Epilogue;
 use super::software::Parts;
+use super::statistics::PartialStatistics;
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Facts, Recording, TextureId};
 use crate::kernels::lanes::{NARROW, wide};
@@ -57,7 +58,18 @@ pub fn conv2d(
     epilogue: &Epilogue,
     y: Tensor,
 ) {
-    record(recording, conv, (source, input, conv.padding), (weights, 0, 1), epilogue, y);
+    let tiling = Tiling::of(recording.facts());
+    let tile = tiling.lines * tiling.columns;
+    let whole = !recording.facts().exact_conv
+        && y.shape.h.is_multiple_of(tiling.lines)
+        && y.shape.w.is_multiple_of(tiling.columns)
+        && (y.shape.n * y.shape.pixels()).is_multiple_of(tile * tiling.group);
+    let statistics = PartialStatistics::asked_for(recording, y, whole, tile * tiling.group);
+    let source = (source, input, conv.padding);
+    record(recording, conv, source, (weights, 0, 1), (epilogue, statistics.as_ref()), y);
+    if let Some(statistics) = statistics {
+        statistics.keep(recording, y);
+    }
 }
 
 /// Gradient to the input, from weights that are transposed: the taps in reverse, over dy with the rest of the padding.
@@ -69,7 +81,7 @@ pub fn conv2d_grad_input(
     dx: Tensor,
 ) {
     let source = (upstream, conv.output, 2 - conv.padding);
-    record(recording, conv, source, (weights, 8, -1), &Epilogue::default(), dx);
+    record(recording, conv, source, (weights, 8, -1), (&Epilogue::default(), None), dx);
 }
 
 /// How a gradient to the weights is dealt out.
@@ -130,7 +142,7 @@ fn record(
     conv: &Conv2d,
     (source, input, padding): (TextureId, Shape, usize),
     (weights, first_tap, tap_step): (TextureId, u32, i32),
-    epilogue: &Epilogue,
+    (epilogue, statistics): (&Epilogue, Option<&PartialStatistics>),
     out: Tensor,
 ) {
     let tiling = Tiling::of(recording.facts());
@@ -143,10 +155,13 @@ fn record(
         .with("LINES", tiling.lines)
         .with("COLUMNS4", out.shape.c4())
         .with("WIDE", wide(tiles + tiling.group));
-    let defines = epilogue.bind(defines, &mut bindings);
+    let mut defines = epilogue.bind(defines, &mut bindings);
     let mut immediates: Vec<u32> = [tiles, tiles_image, tiles_line].map(|v| v as u32).to_vec();
     immediates.extend([input.c4(), input.h, input.w, padding].map(|v| v as u32));
     immediates.extend([out.shape.h as u32, out.shape.w as u32, first_tap, tap_step as u32]);
+    if let Some(statistics) = statistics {
+        defines = statistics.bind(defines, &mut bindings, &mut immediates, 0);
+    }
     recording.dispatch(Dispatch {
         shader: tiling.shader,
         defines,
@@ -154,6 +169,10 @@ fn record(
         immediates,
         grid: recording.grid(tiles.div_ceil(tiling.group) as u64),
         flops: conv.flops(),
-        bytes: input.bytes() + conv.weight().bytes() + out.shape.bytes() + epilogue.bytes(),
+        bytes: input.bytes()
+            + conv.weight().bytes()
+            + out.shape.bytes()
+            + epilogue.bytes()
+            + statistics.map_or(0, PartialStatistics::bytes),
     });
 }

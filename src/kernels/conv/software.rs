@@ -3,6 +3,7 @@
 //! (one call without branches for eight lanes of four floats).
 
 use super::epilogue::Epilogue;
+use super::statistics::PartialStatistics;
 use super::{Conv2d, WeightShape, Weights, narrow};
 use crate::gpu::shader::Defines;
 use crate::gpu::{Binding, Dispatch, Job, Recording, Slice, TextureId};
@@ -94,7 +95,29 @@ fn implicit_gemm(
     let i = |v: i32| v as u32;
     let u = |v: usize| v as u32;
     let mut bindings = vec![Binding::Texture(source), Binding::Texture(weights), Binding::Write(out.slice)];
-    let defines = epilogue.bind(defines, &mut bindings);
+    let mut defines = epilogue.bind(defines, &mut bindings);
+    let mut immediates = vec![
+        u(out.shape.n),
+        u(source_shape.c4()),
+        u(source_shape.h),
+        u(source_shape.w),
+        u(out.shape.c4()),
+        u(out.shape.h),
+        u(out.shape.w),
+        u(conv.kernel),
+        u(g.step),
+        i(g.shift),
+        u(g.mul),
+        i(g.dir),
+        u(row_tiles),
+        u(strips),
+        u32::from(columns_outer),
+    ];
+    let whole = !narrow && g.step == 1 && rows.is_multiple_of(TILE);
+    let statistics = PartialStatistics::asked_for(recording, out, whole, TILE);
+    if let Some(statistics) = &statistics {
+        defines = statistics.bind(defines, &mut bindings, &mut immediates, 0);
+    }
     recording.dispatch(Dispatch {
         shader: if narrow { "conv/implicit_gemm_narrow" } else { "conv/implicit_gemm" },
         defines: match narrow {
@@ -102,27 +125,18 @@ fn implicit_gemm(
             false => defines.with("ROUND", round(source_shape.c4())),
         },
         bindings,
-        immediates: vec![
-            u(out.shape.n),
-            u(source_shape.c4()),
-            u(source_shape.h),
-            u(source_shape.w),
-            u(out.shape.c4()),
-            u(out.shape.h),
-            u(out.shape.w),
-            u(conv.kernel),
-            u(g.step),
-            i(g.shift),
-            u(g.mul),
-            i(g.dir),
-            u(row_tiles),
-            u(strips),
-            u32::from(columns_outer),
-        ],
+        immediates,
         grid: recording.grid((row_tiles * strips * classes) as u64),
         flops: conv.flops(),
-        bytes: source_shape.bytes() + weight_bytes + out.shape.bytes() + epilogue.bytes(),
+        bytes: source_shape.bytes()
+            + weight_bytes
+            + out.shape.bytes()
+            + epilogue.bytes()
+            + statistics.as_ref().map_or(0, PartialStatistics::bytes),
     });
+    if let Some(statistics) = statistics {
+        statistics.keep(recording, out);
+    }
 }
 
 /// A gradient to the weights in parts of a few images, which are summed in order afterwards.

@@ -8,9 +8,10 @@
 //! large to be kept.
 
 use super::epilogue::Epilogue;
+use super::statistics::PartialStatistics;
 use super::{Conv2d, Weights};
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Facts, Job, Recording, Slice, TEXTURE_WIDTH, TextureId};
+use crate::gpu::{Binding, Dispatch, Facts, Job, Recording, Slice, TextureId};
 use crate::kernels::lanes::{NARROW, round, wide};
 use crate::kernels::{Shape, Tensor};
 
@@ -62,8 +63,7 @@ fn largest_bytes(conv: &Conv2d) -> u64 {
 
 /// What `facts` allow a buffer that is bound, and shown as a texture.
 fn largest_operand(facts: &Facts) -> u64 {
-    let texels = u64::from(TEXTURE_WIDTH) * u64::from(facts.max_texture_side);
-    facts.max_binding_bytes.min(facts.max_buffer_bytes).min(texels * 16)
+    facts.max_binding_bytes.min(facts.max_buffer_bytes).min(facts.most_texels() * 16)
 }
 
 /// Images that go through together, and where they begin.
@@ -165,6 +165,12 @@ pub fn conv2d(
     let largest = chunks.iter().map(Chunk::blocks).max().unwrap_or(0) * BLOCK * POSITIONS;
     let mut inputs = Inputs::new(conv, x, &chunks);
     let m = Staged::new(recording, "winograd products", largest * o4);
+    // Of the lanes of a subgroup, one tile each.
+    let tile = TILE * TILE;
+    let whole = y.shape.h.is_multiple_of(TILE)
+        && y.shape.w.is_multiple_of(TILE)
+        && chunks.iter().all(|chunk| chunk.tiles().is_multiple_of(8));
+    let statistics = PartialStatistics::asked_for(recording, y, whole, tile * 8);
     for chunk in &chunks {
         let v = inputs.transformed(recording, chunk);
         product(recording, chunk, (v, c4), (u, w), (m.buffer, o4), false);
@@ -173,7 +179,11 @@ pub fn conv2d(
         let first = chunk.first * o4 * y.shape.pixels();
         immediates.extend([o4, y.shape.h, y.shape.w, first].map(|v| v as u32));
         let mut bindings = vec![Binding::Texture(m.texture), Binding::Write(y.slice)];
-        let defines = epilogue.bind(Defines::new(), &mut bindings);
+        let mut defines = epilogue.bind(Defines::new(), &mut bindings);
+        if let Some(statistics) = &statistics {
+            let first = chunk.first * chunk.tiles_image / 8;
+            defines = statistics.bind(defines, &mut bindings, &mut immediates, first);
+        }
         recording.dispatch(Dispatch {
             shader: "winograd/output",
             defines,
@@ -182,8 +192,13 @@ pub fn conv2d(
             grid: [o4 as u32, chunk.blocks() as u32, 1],
             flops: 0,
             bytes: 16 * (chunk.texels(o4) + chunk.images * o4 * y.shape.pixels()) as u64
-                + epilogue.bytes() * chunk.images as u64 / y.shape.n as u64,
+                + (epilogue.bytes() + statistics.as_ref().map_or(0, PartialStatistics::bytes))
+                    * chunk.images as u64
+                    / y.shape.n as u64,
         });
+    }
+    if let Some(statistics) = statistics {
+        statistics.keep(recording, y);
     }
 }
 

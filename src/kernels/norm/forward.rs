@@ -1,11 +1,11 @@
 //! Forward passes: statistics of the batch or the running ones, then one pass that applies them.
 
 use super::{
-    EPSILON, MOMENTUM, debug_check_statistics, debug_check_vectors, finalize_workgroup, in_one_launch,
-    side_by_side, split_words, statistic_words,
+    EPSILON, MOMENTUM, PARTIAL_STATISTICS, debug_check_statistics, debug_check_vectors, finalize_workgroup,
+    in_one_launch, side_by_side, split_words, statistic_words,
 };
 use crate::gpu::shader::Defines;
-use crate::gpu::{Binding, Dispatch, Recording};
+use crate::gpu::{Binding, Dispatch, Recording, Slice};
 use crate::kernels::Tensor;
 use crate::kernels::elementwise::Unary;
 use crate::kernels::lanes::wide;
@@ -90,62 +90,94 @@ pub fn batch_norm_eval(recording: &mut Recording, norm: &BatchNormEval) {
 fn train_in_one_launch(recording: &mut Recording, norm: &BatchNormTrain) {
     let shape = norm.x.shape;
     let planes = Planes::reduce(recording.facts().class, shape);
-    let mut defines = Defines::new().with("WIDE", wide(planes.shares()));
+    let mut defines = Defines::new().with("WIDE", wide(planes.shares())).with("WORKGROUP", 8);
     if let Some(f) = norm.activation {
         defines = defines.with(f.define(), 1);
     }
+    let known = recording.derived_somehow(PARTIAL_STATISTICS, norm.x.slice);
     let mut bindings = vec![Binding::Operand(norm.x.slice)];
     let written = [norm.mean, norm.inv_std, norm.running_mean, norm.running_variance];
     bindings.extend(written.map(|t| Binding::Write(t.slice)));
     bindings.extend([norm.gamma, norm.beta].map(|t| Binding::Read(t.slice)));
     bindings.push(Binding::Write(norm.y.slice));
     if let Some(residual) = norm.residual {
-        defines = defines.with("RESIDUAL", 1);
+        defines = defines.with("RESIDUAL", bindings.len());
         bindings.push(Binding::Operand(residual.slice));
     }
+    let mut words = planes.words();
+    // What passes over x do: sum it and apply what follows, or the latter alone.
+    let (mut tensors, mut operations) = (3, 7);
+    if let Some(([parts, texels, ..], partials)) = known {
+        defines = defines.with("PARTIALS", bindings.len()).with_numbered("TEXTURE_", bindings.len(), 1);
+        defines = defines.with("TEXELS", texels);
+        bindings.push(Binding::Texture(partials));
+        words = planes.words_with_parts(parts);
+        (tensors, operations) = (2, 3);
+    }
     let residual = u64::from(norm.residual.is_some());
-    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits()];
+    let constants = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits()];
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_train",
         defines,
         bindings,
-        immediates: [&planes.words()[..], &words].concat(),
+        immediates: [&words[..], &constants].concat(),
         grid: [shape.c4() as u32, 1, 1],
-        flops: (7 + residual + u64::from(norm.activation.is_some())) * shape.elements() as u64,
-        bytes: (3 + residual) * shape.bytes() + 8 * norm.gamma.shape.bytes(),
+        flops: (operations + residual + u64::from(norm.activation.is_some())) * shape.elements() as u64,
+        bytes: (tensors + residual) * shape.bytes() + 8 * norm.gamma.shape.bytes(),
     });
 }
 
 fn statistics(recording: &mut Recording, norm: &BatchNormTrain) {
     let (shape, splits) = (norm.x.shape, norm.mean.shape.n);
     let planes = Planes::reduce(recording.facts().class, side_by_side(shape, splits));
-    let bytes = 2 * planes.shares() as u64 * 16;
-    let partials = recording.transient("batch norm partial statistics", bytes);
-    recording.dispatch(Dispatch {
-        shader: "norm/batch_norm_partials",
-        defines: planes.defines(recording, WORKGROUP),
-        bindings: vec![Binding::Operand(norm.x.slice), Binding::Write(partials)],
-        immediates: planes.words().to_vec(),
-        grid: planes.grid(recording),
-        flops: 4 * shape.elements() as u64,
-        bytes: shape.bytes() + bytes,
-    });
-    let words = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits(), splits as u32];
+    let known = match splits {
+        1 => recording.derived_somehow(PARTIAL_STATISTICS, norm.x.slice),
+        _ => None,
+    };
+    let mut defines = planes.defines(recording, finalize_workgroup(recording.facts()));
+    let (partials, words, parts) = match known {
+        Some(([parts, texels, ..], partials)) => {
+            defines = defines.with("TEXTURE_0", 1).with("TEXELS", texels);
+            (Binding::Texture(partials), planes.words_with_parts(parts), parts * planes.groups())
+        }
+        None => (
+            Binding::Operand(partial_statistics(recording, norm.x, &planes)),
+            planes.words(),
+            planes.shares(),
+        ),
+    };
+    let constants = [shape.c as u32, EPSILON.to_bits(), MOMENTUM.to_bits(), splits as u32];
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_finalize",
-        defines: planes.defines(recording, finalize_workgroup(recording.facts())),
+        defines,
         bindings: vec![
-            Binding::Operand(partials),
+            partials,
             Binding::Write(norm.mean.slice),
             Binding::Write(norm.inv_std.slice),
             Binding::Write(norm.running_mean.slice),
             Binding::Write(norm.running_variance.slice),
         ],
-        immediates: [&planes.words()[..], &words].concat(),
+        immediates: [&words[..], &constants].concat(),
         grid: [shape.c4() as u32, 1, 1],
-        flops: 8 * planes.shares() as u64 * 4,
-        bytes: bytes + 2 * norm.mean.shape.bytes() + 4 * norm.gamma.shape.bytes(),
+        flops: 8 * parts as u64 * 4,
+        bytes: 2 * parts as u64 * 16 + 2 * norm.mean.shape.bytes() + 4 * norm.gamma.shape.bytes(),
     });
+}
+
+/// One for each share of `x`.
+fn partial_statistics(recording: &mut Recording, x: Tensor, planes: &Planes) -> Slice {
+    let bytes = 2 * planes.shares() as u64 * 16;
+    let partials = recording.transient(PARTIAL_STATISTICS, bytes);
+    recording.dispatch(Dispatch {
+        shader: "norm/batch_norm_partials",
+        defines: planes.defines(recording, WORKGROUP),
+        bindings: vec![Binding::Operand(x.slice), Binding::Write(partials)],
+        immediates: planes.words().to_vec(),
+        grid: planes.grid(recording),
+        flops: 4 * x.shape.elements() as u64,
+        bytes: x.shape.bytes() + bytes,
+    });
+    partials
 }
 
 struct Apply {

@@ -20,13 +20,24 @@ pub use forward::{BatchNormEval, BatchNormTrain, batch_norm_eval, batch_norm_tra
 pub use layer_norm::{LayerNorm, LayerNormGrad, layer_norm, layer_norm_grad, layer_norm_statistics_bytes};
 
 use super::{Shape, Tensor};
-use crate::gpu::{Facts, KernelClass};
+use crate::gpu::{Facts, KernelClass, Recording};
 use crate::{Error, Result};
 
 /// ε of every batch norm and layer norm here, as in torchvision.
 pub const EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics.
 pub const MOMENTUM: f32 = 0.1;
+
+/// What a producer of a tensor may keep for the batch norm behind it ([`ask_for_statistics`]): for every channel group, mean and sum of
+/// squared deviations of parts with the same number of texels, [2][groups][parts] texels. How: parts, and texels of each.
+pub(super) const PARTIAL_STATISTICS: &str = "batch norm partial statistics";
+
+/// Asks whoever will write `x` for what [`batch_norm_train`] in `splits` splits then need not read x for.
+pub fn ask_for_statistics(recording: &mut Recording, x: Tensor, splits: usize) {
+    if splits == 1 && recording.facts().texture_kernels() {
+        recording.ask_for_derived(PARTIAL_STATISTICS, x.slice);
+    }
+}
 
 /// Invocations that combine the partial results of a channel group: on CPUs the lanes of `Planes`, in whose order the
 /// kernels of [`in_one_launch`] do it too.
@@ -40,6 +51,7 @@ fn in_one_launch(facts: &Facts, shape: Shape, splits: usize) -> bool {
     // Memory that is a texture too leaves room for everything else among the eight buffers that every adapter binds.
     facts.texture_kernels()
         && facts.shared_memory
+        && shape.texels() as u64 <= facts.most_texels()
         && facts.lanes() == 8
         && splits == 1
         && shape.pixels().is_multiple_of(16)
