@@ -1,10 +1,10 @@
 // All gradients of batch norm in training in one launch, with the bits of batch_norm_grad_partials, batch_norm_grad_finalize and batch_norm_grad_apply:
 //   dβ = Σ g, dγ = Σ g·x̂, dx = γ·inv_std·(g − mean(g) − x̂·mean(g·x̂)), g the gradient before the activation (norm/batch_norm_gradient).
-// binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g; with SECOND, as the last, what is
+// binding 0: x, 1: dy, 2: mean, 3: inv_std, 4: γ, 5: β, 6: dγ, 7: dβ, 8: dx; with RESIDUAL 9: y, 10: dresidual = g; SECOND: the number of the last, what is
 // added to dy [vec4].
-// dx and dresidual are stored two texels at a time.
-// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x and dy (and y,
-// second), one write or with RESIDUAL two.
+// dx is stored two texels at a time, with RESIDUAL one: the second pass then loads g alone instead of what it is computed from.
+// Grid: one workgroup a channel group, which is one subgroup of eight lanes: those of common/planes. Roofline: memory, two reads of x and dy (and
+// second) and one write; with RESIDUAL two reads of x, one of dy, y (and second), g written and read, one write.
 #import common/planes
 #import common/pack64
 #import norm/batch_norm_gradient
@@ -19,17 +19,15 @@ var<immediate> params: Params;
 @group(0) @binding(5) var<storage, read> beta: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> dgamma: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> dbeta: array<vec4<f32>>;
-@group(0) @binding(8) var<storage, read_write> dx: array<vec4<u64>>;
 #if RESIDUAL
+#result 8 dx
 #operand 9 y
-@group(0) @binding(10) var<storage, read_write> dresidual: array<vec4<u64>>;
-#if SECOND
-#operand 11 second
-#endif
+#update 10 dresidual
 #else
-#if SECOND
-#operand 9 second
+@group(0) @binding(8) var<storage, read_write> dx: array<vec4<u64>>;
 #endif
+#if SECOND
+#operand SECOND second
 #endif
 
 @compute @workgroup_size(8)
@@ -65,17 +63,24 @@ fn batch_norm_train_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgr
     let slope = inverse * (all_product * part);
     let offset = all_sum * part;
     for (var n = 0u; n < planes.images; n++) {
-        let start = (n * planes.groups + group.x) * planes.pixels + 2u * lane;
+        let start = (n * planes.groups + group.x) * planes.pixels;
         for (var p = 0u; p < planes.pixels; p += 16u) {
+#if RESIDUAL
+            // The first pass has stored g, each lane the texels that it reads here.
 #for i in 0..2
-            let d${i} = load_x(start + p + ${i}u) - mu;
-            let g${i} = gradient(start + p + ${i}u, d${i}, scale, shift);
+            let p${i} = start + p + ${8 * i}u + lane;
+            let d${i} = load_x(p${i}) - mu;
+            store_dx(p${i}, scale * ((load_dresidual(p${i}) - offset) - d${i} * slope));
+#end
+#else
+            let pair = start + p + 2u * lane;
+#for i in 0..2
+            let d${i} = load_x(pair + ${i}u) - mu;
+            let g${i} = gradient(pair + ${i}u, d${i}, scale, shift);
             let dx${i} = scale * ((g${i} - offset) - d${i} * slope);
 #end
-#if RESIDUAL
-            dresidual[(start + p) / 2u] = vec4<u64>(pack64(g0), pack64(g1));
+            dx[pair / 2u] = vec4<u64>(pack64(dx0), pack64(dx1));
 #endif
-            dx[(start + p) / 2u] = vec4<u64>(pack64(dx0), pack64(dx1));
             if p + 16u >= planes.pixels { break; }
         }
         if n + 1u >= planes.images { break; }

@@ -1,5 +1,6 @@
 // dU = Vᵀ dM of one chunk of tiles: the 36 products, input channels x tiles times tiles x output channels.
-// binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i][o4], for `rows` channels i from 4·first_c4 on.
+// binding 0: V (winograd/input), 1: dM (winograd/grad_output), 2: dU [chunk][36][i / 2][o4][2], for `rows` channels i from 4·first_c4 on:
+// two of them are one store.
 // Grid: 32 input channels x 4·LANES output channels x 36, one subgroup of LANES lanes each, two times four tiles an
 // iteration: lane = (tile, one of LANES/4 groups of channels) for V, lane = channel group for dM. Roofline: arithmetic.
 #import common/texel
@@ -9,7 +10,7 @@ struct Params { blocks: u32, c4: u32, columns4: u32, first: u32, first_c4: u32, 
 var<immediate> params: Params;
 @group(0) @binding(0) var v: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var dm: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var<storage, read_write> du: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read_write> du: array<vec4<u64>>;
 
 @compute @workgroup_size(${LANES})
 fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -49,10 +50,10 @@ fn grad_product(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
         // Spares a turn without lanes (docs/kernels.md).
         if k + 2u >= params.blocks * 8u { break; }
     }
-    let row = group.x * 32u;
-    let to = params.first + (group.z * params.rows + row) * params.columns4 + column;
     if column >= params.columns4 { return; }
-#for r in 0..32
-    if row + ${r}u < params.rows { du[to + ${r}u * params.columns4] = pack64(c${r}); }
+    let row = group.x * 32u;
+    let to = params.first / 2u + (group.z * params.rows + row) / 2u * params.columns4 + column;
+#for r in 0..16
+    if row + ${2 * r}u < params.rows { du[to + ${r}u * params.columns4] = vec4<u64>(pack64(c${2 * r}), pack64(c${2 * r + 1})); }
 #end
 }

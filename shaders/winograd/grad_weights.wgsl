@@ -1,7 +1,7 @@
 // dw = Gᵀ dU G, summed over the chunks in order.
 // binding 0: dU (winograd/grad_product) of `rows` channels i from first_row on; 1: dw, panels (WeightShape) of a 3x3 kernel;
 // 2: jobs [rows, o4, chunks, first_row, all_rows].
-// Grid: one invocation for each (i, texel of o). Roofline: memory, 36/9 of dw read for each chunk.
+// Grid: one invocation for each (i, texel of o), in the order of dU. Roofline: memory, 36/9 of dw read for each chunk.
 #import common/divide
 #import winograd/transform
 
@@ -20,8 +20,10 @@ fn grad_weights(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let all_rows = job.fifth;
     let step = rows * o4;
     if job.index >= step { return; }
-    let i = divide(job.index, o4);
-    let o = job.index - i * o4;
+    let pair = divide(job.index, 2u * o4);
+    let place = job.index - pair * 2u * o4;
+    let i = 2u * pair + (place & 1u);
+    let o = place / 2u;
 #for a in 0..3
 #for b in 0..3
     var w_${a}_${b} = vec4<f32>(0.0);

@@ -177,15 +177,16 @@ fn train_grad_in_one_launch(recording: &mut Recording, grad: &BatchNormGrad) {
     if let Some(f) = grad.activation {
         defines = defines.with(f.define(), 1);
         if let Some(dresidual) = grad.dresidual {
-            defines = defines.with("RESIDUAL", 1);
+            defines = defines.with("RESIDUAL", 1).with("STORED", 1);
             bindings.extend([Binding::Operand(grad.y.slice), Binding::Write(dresidual.slice)]);
-            tensors += 3;
+            // dy once; y; g twice.
+            tensors += 2;
         }
     }
     if let Some(second) = grad.dy_second {
-        defines = defines.with("SECOND", 1);
+        defines = defines.with("SECOND", bindings.len());
         bindings.push(Binding::Operand(second.slice));
-        tensors += 2;
+        tensors += if grad.dresidual.is_some() { 1 } else { 2 };
     }
     recording.dispatch(Dispatch {
         shader: "norm/batch_norm_train_grad",

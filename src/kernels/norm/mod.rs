@@ -2,9 +2,8 @@
 //! `y = f(γ·(x − μ)/√(σ² + ε) + β + residual)`, statistics per channel over N, H and W.
 //!
 //! Memory decides the time. With one unit for each pass over a tensor of x's size:
-//! forward in training 3 (4 with a residual), in evaluation 2 (3); backward 5 (7 with a residual and an
-//! activation, the gradient of the residual included; in one launch 5 or 8, of which a cache may answer some, and 1 or 2 more
-//! where dy is the sum of two). Without a residual the backward kernels compute the
+//! forward in training 3 (4 with a residual; one less where what wrote x kept statistics), in evaluation 2 (3); backward 5 (7 with a
+//! residual and an activation, the gradient of the residual included, and 1 or 2 more where dy is the sum of two). Without a residual the backward kernels compute the
 //! activation's argument again instead of reading y.
 //!
 //! **Splits** (SplitBatchNorm of MoCo's CIFAR-10 notebook): in training, sample i belongs to split i mod S, and each split

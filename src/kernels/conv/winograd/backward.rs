@@ -124,7 +124,7 @@ impl ToInput {
 
 struct ToWeights {
     inputs: Inputs,
-    /// [chunk][36][i][o4], of `slice` channels i.
+    /// [chunk][36][i / 2][o4][2], of `slice` channels i.
     du: Slice,
     chunks: usize,
     slice: usize,
