@@ -143,7 +143,7 @@ fn what_waits_is_done_before_anybody_could_tell() {
                         elementwise::scale(recording, from, -1.0, tensor(row(to)));
                         continue;
                     }
-                    let parts = recording.transient("parts", 2 * ROW as u64 * 4);
+                    let parts = recording.scratch("parts", 2 * ROW as u64 * 4);
                     let halves = [0, parts.bytes / 2].map(|at| parts.part(at, parts.bytes / 2));
                     recording.copy(row(from), halves[0]);
                     recording.copy(row((from + 1) % ROWS), halves[1]);
@@ -169,13 +169,109 @@ fn what_waits_is_done_before_anybody_could_tell() {
     }
 }
 
+/// A tensor that a job reads may be read beside what another job reads and its writer writes: it becomes no part of their buffer. Nor does one that
+/// has become a part of another launch's already.
+#[test]
+fn tensors_stay_what_others_take_them_for() {
+    const FLOATS: usize = 64;
+    let bytes = FLOATS as u64 * 4;
+    let gpu = gpu();
+    for facts in every_class(gpu) {
+        let results = |gathered: bool| {
+            let memory = gpu.buffer_with("memory", &values(3, FLOATS * 8)).expect("fits");
+            let other = gpu.buffer_with("other", &values(4, FLOATS * 8)).expect("fits");
+            let mut recording = Recording::new(&facts);
+            let [all, elsewhere] = [&memory, &other].map(|buffer| recording.persistent(buffer));
+            let tensor = |slice: Slice| Tensor::new(Shape::matrix(1, slice.bytes as usize / 4), slice);
+            let record = |recording: &mut Recording| {
+                let dy = recording.transient("dy", 2 * bytes);
+                recording.copy(all.part(0, 2 * bytes), dy);
+                reduce::sum_parts(recording, dy, 2, all.part(2 * bytes, bytes));
+                let [own, first, second] =
+                    ["own", "first", "second"].map(|label| recording.scratch(label, 2 * bytes));
+                elementwise::scale(recording, tensor(dy), -3.0, tensor(own));
+                reduce::sum_parts(recording, own, 2, all.part(3 * bytes, bytes));
+                recording.copy(all.part(4 * bytes, 2 * bytes), first);
+                recording.copy(elsewhere.part(0, 2 * bytes), second);
+                reduce::sum_parts(recording, first, 2, all.part(6 * bytes, bytes));
+                reduce::sum_parts(recording, second, 2, elsewhere.part(2 * bytes, bytes));
+                reduce::sum_parts(recording, first, 2, elsewhere.part(3 * bytes, bytes));
+            };
+            if gathered {
+                recording.gather(record);
+            } else {
+                record(&mut recording);
+            }
+            let count = launches(&recording, "reduce/sum_parts");
+            let bits = run(gpu, &recording, &memory, FLOATS * 8);
+            let rest: Vec<f32> = gpu.read(&other, 0, FLOATS * 8).expect("fits");
+            (bits, rest, count)
+        };
+        let ((bits, rest, many), (together, others, few)) = (results(false), results(true));
+        assert!(bits == together && rest == others, "{:?}", facts.class);
+        assert!(few < many, "{few} launches instead of {many}");
+    }
+}
+
+/// One slice under two shapes with as many bytes is two kinds of weights.
+#[test]
+fn what_is_made_of_weights_is_of_their_shape() {
+    let gpu = gpu();
+    let convs = [(8, 16, 1), (16, 8, 1), (20, 36, 3), (36, 20, 3)]
+        .map(|(i, o, kernel)| Conv2d::new(Shape::new(2, i, 4, 4), o, kernel, 1, kernel / 2).expect("fits"));
+    let upload = |label: &str, seed, count| gpu.buffer_with(label, &values(seed, count)).expect("fits");
+    let weights = upload("weights", 1, 36 * 36 * 9);
+    let dys = convs.map(|conv| upload("dy", 2, conv.output.bytes() as usize / 4));
+    let results = |choose: &[usize]| -> Vec<Vec<u32>> {
+        let mut recording = Recording::new(gpu.facts());
+        let w = recording.persistent(&weights);
+        let mut buffers = Vec::new();
+        for &i in choose {
+            let conv = &convs[i];
+            let dx = gpu.buffer("dx", conv.input.bytes()).expect("fits");
+            let [dy, to] = [&dys[i], &dx].map(|buffer| recording.persistent(buffer));
+            let (dy, to) = (Tensor::new(conv.output, dy), Tensor::new(conv.input, to));
+            conv::conv2d_grad_input(&mut recording, conv, dy, Weights::new(conv.weight(), w), to);
+            buffers.push((dx, conv.input.bytes() as usize / 4));
+        }
+        let program = Program::build(gpu, &recording).unwrap_or_else(|e| panic!("{e}"));
+        program.run(gpu).unwrap_or_else(|e| panic!("{e}"));
+        let read = |(dx, count): &(Buffer, usize)| -> Vec<u32> {
+            let values: Vec<f32> = gpu.read(dx, 0, *count).unwrap_or_else(|e| panic!("{e}"));
+            values.into_iter().map(f32::to_bits).collect()
+        };
+        buffers.iter().map(read).collect()
+    };
+    let together = results(&[0, 1, 2, 3]);
+    for (i, bits) in together.iter().enumerate() {
+        assert!(results(&[i])[0] == *bits, "{:?}", convs[i]);
+    }
+}
+
+/// A recording that is not finished has no plan.
+#[test]
+fn jobs_that_wait_are_in_no_program() {
+    let gpu = gpu();
+    let mut recording = Recording::new(gpu.facts());
+    let parts = recording.scratch("parts", 128);
+    let sum = recording.scratch("sum", 64);
+    recording.clear(parts);
+    let message = recording.gather(|recording| {
+        reduce::sum_parts(recording, parts, 2, sum);
+        Program::build(gpu, recording).err().map(|e| e.to_string())
+    });
+    let message = message.expect("refused");
+    assert!(message.contains("reduce/sum_parts") && message.contains("gather"), "{message}");
+    assert!(Program::build(gpu, &recording).is_ok());
+}
+
 /// Sums of `count` texels each: how many launches `jobs` of them take.
 fn launches_of(facts: &Facts, jobs: usize, texels: u64) -> usize {
     let mut recording = Recording::new(facts);
     recording.gather(|recording| {
         for _ in 0..jobs {
-            let parts = recording.transient("parts", 2 * texels * 16);
-            let sum = recording.transient("sum", texels * 16);
+            let parts = recording.scratch("parts", 2 * texels * 16);
+            let sum = recording.scratch("sum", texels * 16);
             reduce::sum_parts(recording, parts, 2, sum);
         }
     });
@@ -211,7 +307,7 @@ fn jobs_fill_folded_grids() {
             let parts = values(i as u64, floats * 3);
             let buffer = gpu.buffer_with("parts", &parts).expect("fits");
             let from = Tensor::new(Shape::matrix(1, floats * 3), recording.persistent(&buffer));
-            let moved = Tensor::transient(recording, "moved", from.shape);
+            let moved = Tensor::new(from.shape, recording.scratch("moved", from.shape.bytes()));
             elementwise::scale(recording, from, 1.0, moved);
             reduce::sum_parts(recording, moved.slice, 3, place.part(first as u64 * 4, floats as u64 * 4));
             for k in 0..floats {

@@ -107,9 +107,9 @@ fn longer_turns_change_no_bits() {
         let results = [32, 64].map(|kilobytes| {
             let facts = Facts { code_cache_bytes: kilobytes << 10, ..gpu.facts().clone() };
             let mut case = Case::with_facts(gpu, &facts);
-            let (a, _) = case.random("a", Shape::matrix(48, 48), 1, 1.0);
-            let (b, _) = case.random("b", Shape::matrix(48, 48), 2, 1.0);
-            let c = case.output("c", Shape::matrix(48, 48));
+            let (a, _) = case.random("a", Shape::matrix(144, 144), 1, 1.0);
+            let (b, _) = case.random("b", Shape::matrix(144, 144), 2, 1.0);
+            let c = case.output("c", Shape::matrix(144, 144));
             matmul(&mut case.recording, layout, 1, a, b, c);
             let turns: Vec<_> = case.recording.dispatches().filter_map(|d| define(d, "ROUND")).collect();
             (turns, case.run().packed(c).into_iter().map(f32::to_bits).collect::<Vec<_>>())

@@ -17,7 +17,7 @@ const MOST_JOB_BYTES: u64 = 4 << 20;
 /// Bytes of all that wait, which keep their memory as long.
 const MOST_WAITING_BYTES: u64 = 16 << 20;
 /// Where jobs' transient buffers begin in the one that they share: what every adapter can bind, and Vulkan lay an image at.
-const ALIGNMENT: u64 = 256;
+const ALIGNMENT: u64 = super::shared_memory::VIEW_ALIGNMENT;
 
 /// One layer's work of a kernel from texels to texels.
 #[derive(Clone, Debug)]
@@ -59,15 +59,20 @@ impl Recording {
     /// Records `job`, at once or with others.
     pub fn job(&mut self, job: Job) {
         self.settle(&[job.from], &[job.to], &[]);
-        let waits = self.gathering && job.bytes <= MOST_JOB_BYTES && self.can_share(&job);
+        let waits = self.would_wait(job.bytes) && self.can_share(&job);
+        if !waits {
+            return self.launch(vec![job]);
+        }
         let waiting: u64 = self.jobs.iter().map(|job| job.bytes).sum();
-        if !waits || waiting + job.bytes > MOST_WAITING_BYTES {
+        if waiting + job.bytes > MOST_WAITING_BYTES {
             self.launch_jobs();
         }
         self.jobs.push(job);
-        if !waits {
-            self.launch_jobs();
-        }
+    }
+
+    /// Whether a job of `bytes` waits for others at all: what is made ahead of its use only for that need not be, otherwise.
+    pub fn would_wait(&self, bytes: u64) -> bool {
+        self.gathering && bytes <= MOST_JOB_BYTES
     }
 
     /// Launches what waits if something that reads, writes or shows the given would come before it otherwise.
@@ -95,7 +100,14 @@ impl Recording {
             let same_arenas = |job: &Job| {
                 self.arena(job.from) == self.arena(first.from) && self.arena(job.to) == self.arena(first.to)
             };
-            let (jobs, rest) = open.iter().cloned().partition(|job| same_kernel(job) && same_arenas(job));
+            // Of an earlier launch's buffer none becomes a part once more.
+            let whole = |job: &Job| [job.from, job.to].iter().all(|s| self.within(*s).is_none());
+            let (jobs, rest): (Vec<Job>, Vec<Job>) = match whole(first) {
+                true => {
+                    open.iter().cloned().partition(|job| same_kernel(job) && same_arenas(job) && whole(job))
+                }
+                false => (vec![first.clone()], open[1..].to_vec()),
+            };
             open = rest;
             self.launch(jobs);
         }
@@ -106,7 +118,7 @@ impl Recording {
         self.buffers[slice.buffer.0 as usize].persistent.as_ref().map(|_| slice.buffer)
     }
 
-    /// Whether one binding can hold what `job` reads, or writes, and the same of others: a persistent buffer as a whole, a transient one
+    /// Whether one binding can hold what `job` reads, or writes, and the same of others: a persistent buffer as a whole, a launcher's own
     /// as a part of another.
     fn can_share(&self, job: &Job) -> bool {
         let bindable =
@@ -115,7 +127,10 @@ impl Recording {
             let decl = &self.buffers[slice.buffer.0 as usize];
             match decl.persistent {
                 Some(_) => bindable(decl.bytes),
-                None => decl.within.is_none() && slice.offset == 0 && bindable(MOST_WAITING_BYTES),
+                None => {
+                    let small = decl.bytes <= MOST_JOB_BYTES && bindable(MOST_WAITING_BYTES);
+                    decl.scratch && decl.within.is_none() && slice.offset == 0 && small
+                }
             }
         })
     }
@@ -187,9 +202,14 @@ impl Recording {
         all
     }
 
+    /// The buffer that a slice's has become a part of, and where in it.
+    fn within(&self, slice: Slice) -> Option<(BufferId, u64)> {
+        self.buffers[slice.buffer.0 as usize].within
+    }
+
     /// Where a slice lies: elsewhere than it was made, if its buffer has become a part of another.
     pub(super) fn place(&self, slice: Slice) -> Slice {
-        match self.buffers[slice.buffer.0 as usize].within {
+        match self.within(slice) {
             Some((buffer, offset)) => Slice { buffer, offset: offset + slice.offset, bytes: slice.bytes },
             None => slice,
         }

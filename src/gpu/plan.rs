@@ -89,6 +89,12 @@ impl Use {
 
 /// Decides slots for every transient of `recording` and checks every size against the adapter's limits.
 pub(super) fn assign(recording: &Recording) -> Result<Assignment> {
+    if let Some(job) = recording.jobs.first() {
+        return Err(Error::gpu(format!(
+            "{}: a job still waits for others; a recording is planned behind Recording::gather, not within",
+            job.shader
+        )));
+    }
     check_once(recording)?;
     let mut buffers = vec![Use::default(); recording.buffers.len()];
     let mut textures = vec![Use::default(); recording.textures.len()];

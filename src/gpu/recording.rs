@@ -201,6 +201,8 @@ pub(super) struct BufferDecl {
     pub persistent: Option<Buffer>,
     /// What it holds from the beginning, if nothing ever writes there.
     pub contents: Option<Vec<u32>>,
+    /// Whether jobs may make it a part of another (`super::job`).
+    pub scratch: bool,
     /// The buffer that it has become a part of, and where in it (`super::job`).
     pub within: Option<(BufferId, u64)>,
 }
@@ -252,8 +254,23 @@ impl Recording {
     pub fn transient(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
         let bytes = whole_vectors(bytes);
         let label = label.into();
-        self.buffers.push(BufferDecl { label, bytes, persistent: None, contents: None, within: None });
+        self.buffers.push(BufferDecl {
+            label,
+            bytes,
+            persistent: None,
+            contents: None,
+            scratch: false,
+            within: None,
+        });
         Slice { buffer: BufferId(self.buffers.len() as u32 - 1), offset: 0, bytes }
+    }
+
+    /// A transient buffer of a launcher's own, which may become a part of another: no op reads it and writes another one of a job, or the
+    /// other way round, as wgpu allows nobody to read and write one buffer.
+    pub fn scratch(&mut self, label: impl Into<String>, bytes: u64) -> Slice {
+        let slice = self.transient(label, bytes);
+        self.buffers[slice.buffer.0 as usize].scratch = true;
+        slice
     }
 
     /// A buffer of words that nothing writes to.
@@ -272,6 +289,7 @@ impl Recording {
                 bytes: buffer.bytes(),
                 persistent: Some(buffer.clone()),
                 contents: None,
+                scratch: false,
                 within: None,
             });
             self.buffers.len() - 1

@@ -155,7 +155,7 @@ pub fn depthwise_conv2d_grad_weight(
         .min(tiles.div_ceil(GRAD_WEIGHT_TILES))
         .max(1);
     let sums =
-        if parts == 1 { dw.slice } else { recording.transient("dw parts", parts as u64 * dw.slice.bytes) };
+        if parts == 1 { dw.slice } else { recording.scratch("dw parts", parts as u64 * dw.slice.bytes) };
     let (defines, [x_binding, dy_binding]) = operands(recording, [x.slice, dy.slice]);
     let step = [parts / (tiles_h * tiles_w), parts / tiles_w % tiles_h, parts % tiles_w];
     let words = [[conv.padding, tiles_h, tiles_w, tiles, parts].as_slice(), &step].concat();

@@ -98,6 +98,10 @@ impl WeightShape {
     pub const fn elements(&self) -> usize {
         self.o * self.i * self.taps()
     }
+    /// What tells one shape from another that has as many bytes.
+    pub(super) const fn sizes(&self) -> [usize; 4] {
+        [self.o, self.i, self.kernel, 0]
+    }
 
     /// OIHW values in panel order.
     pub fn pack(&self, values: &[f32]) -> Vec<f32> {
@@ -171,9 +175,10 @@ fn conv2d_with(
     }
 }
 
-/// Makes what [`conv2d`] needs of weights beside themselves, ahead of it and together with other layers' (`Recording::gather`).
+/// Makes what [`conv2d`] needs of weights beside themselves, ahead of it and together with other layers' (`Recording::gather`), where it is
+/// small enough to wait for them.
 pub fn prepare(recording: &mut Recording, conv: &Conv2d, w: Weights) {
-    if winograd::applies(recording.facts(), conv) {
+    if winograd::applies(recording.facts(), conv) && recording.would_wait(winograd::weight_bytes(w)) {
         winograd::transform_weights(recording, w);
     }
 }
@@ -181,8 +186,8 @@ pub fn prepare(recording: &mut Recording, conv: &Conv2d, w: Weights) {
 /// [`prepare`] for [`conv2d_grad_input`].
 pub fn prepare_grad_input(recording: &mut Recording, conv: &Conv2d, w: Weights) {
     if winograd::applies(recording.facts(), conv) {
-        winograd::transform_weights(recording, w);
-    } else if recording.facts().texture_kernels() {
+        prepare(recording, conv, w);
+    } else if recording.facts().texture_kernels() && recording.would_wait(2 * w.shape.bytes()) {
         software::transpose_weights(recording, w);
     }
 }

@@ -171,7 +171,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let operands = (recording.as_texture("conv2d x", x.slice), recording.as_texture("conv2d dy", dy.slice));
     let mut parts = Parts { dw: dw.slice, shape: dw.shape, count, images: images_part };
     if count > 1 {
-        parts.dw = recording.transient("weight gradient parts", parts.bytes());
+        parts.dw = recording.scratch("weight gradient parts", parts.bytes());
     }
     match narrow::GradWeightTiling::of(recording.facts(), conv) {
         Some(tiling) => narrow::conv2d_grad_weight(recording, conv, operands, &parts, tiling),
@@ -251,18 +251,19 @@ fn grad_weight(
 
 /// `t[i, tap, o] = w[o, tap, i]`, both in panel order, as a texture: made again only where something wrote to w.
 pub fn transpose_weights(recording: &mut Recording, w: Weights) -> TextureId {
-    if let Some(texture) = recording.derived(TRANSPOSED, w.slice, [0; 4]) {
+    let how = w.shape.sizes();
+    if let Some(texture) = recording.derived(TRANSPOSED, w.slice, how) {
         return texture;
     }
     let texture = recording.once_for(&[w.slice], |recording| transpose(recording, w));
-    recording.keep_derived(TRANSPOSED, w.slice, [0; 4], texture);
+    recording.keep_derived(TRANSPOSED, w.slice, how, texture);
     texture
 }
 
 fn transpose(recording: &mut Recording, w: Weights) -> TextureId {
     let turned = WeightShape { o: w.shape.i, i: w.shape.o, kernel: w.shape.kernel };
     let invocations = w.shape.taps() * w.shape.i4() * w.shape.o4();
-    let transposed = recording.transient(TRANSPOSED, turned.bytes());
+    let transposed = recording.scratch(TRANSPOSED, turned.bytes());
     let texture = recording.texture(TRANSPOSED, turned.texels() as u64);
     recording.job(Job {
         shader: "conv/transpose_weights",

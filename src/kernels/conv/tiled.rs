@@ -65,7 +65,7 @@ pub fn conv2d_grad_weight(recording: &mut Recording, conv: &Conv2d, x: Tensor, d
     let (rows, columns) = (conv.weight().k(), conv.output.c);
     let (part_pixels, parts) = split(pixels, rows, columns);
     let sums =
-        if parts == 1 { dw.slice } else { recording.transient("dw parts", parts as u64 * dw.slice.bytes) };
+        if parts == 1 { dw.slice } else { recording.scratch("dw parts", parts as u64 * dw.slice.bytes) };
     let tile = Tile::choose(recording.facts(), rows, columns, parts);
     let (row_tiles, column_tiles) = (tile.row_tiles(rows), tile.column_tiles(columns));
     let tiles = row_tiles * column_tiles * parts as u64;

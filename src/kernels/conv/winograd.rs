@@ -280,12 +280,18 @@ impl Inputs {
 /// The transformed weights as a texture: made once for the forward pass and the gradient, unless something writes to them
 /// in between, and once for all submits where they are frozen.
 pub fn transform_weights(recording: &mut Recording, w: Weights) -> TextureId {
-    if let Some(texture) = recording.derived(TRANSFORMED, w.slice, [0; 4]) {
+    let how = w.shape.sizes();
+    if let Some(texture) = recording.derived(TRANSFORMED, w.slice, how) {
         return texture;
     }
     let texture = recording.once_for(&[w.slice], |recording| transform(recording, w));
-    recording.keep_derived(TRANSFORMED, w.slice, [0; 4], texture);
+    recording.keep_derived(TRANSFORMED, w.slice, how, texture);
     texture
+}
+
+/// What their transform reads and writes.
+pub fn weight_bytes(w: Weights) -> u64 {
+    w.shape.bytes() + (POSITIONS * w.shape.o4().next_multiple_of(8) * w.shape.i4() * 4 * 16) as u64
 }
 
 fn transform(recording: &mut Recording, w: Weights) -> TextureId {
@@ -293,7 +299,7 @@ fn transform(recording: &mut Recording, w: Weights) -> TextureId {
     let panels = o4.div_ceil(8);
     let texels = POSITIONS * panels * 8 * rows;
     let invocations = panels * 8 * rows;
-    let transformed = recording.transient(TRANSFORMED, texels as u64 * 16);
+    let transformed = recording.scratch(TRANSFORMED, texels as u64 * 16);
     let texture = recording.texture(TRANSFORMED, texels as u64);
     recording.job(Job {
         shader: "winograd/weights",
@@ -305,7 +311,7 @@ fn transform(recording: &mut Recording, w: Weights) -> TextureId {
         numbers: [rows, o4, panels, 0, 0].map(|v| v as u32),
         invocations: invocations as u64,
         flops: 0,
-        bytes: w.shape.bytes() + texels as u64 * 16,
+        bytes: weight_bytes(w),
     });
     texture
 }

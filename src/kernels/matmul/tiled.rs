@@ -25,7 +25,7 @@ pub(super) fn matmul(
     let tiles = row_tiles * column_tiles * (batch * parts) as u64;
     let sums = match parts {
         1 => c.slice,
-        _ => recording.transient("parts of a product", parts as u64 * c.shape.bytes()),
+        _ => recording.scratch("parts of a product", parts as u64 * c.shape.bytes()),
     };
     let (of_a, of_b) = match layout {
         Layout::Nn => (Operand::AlongKFetchedByK, Operand::Across),

@@ -41,7 +41,7 @@ pub fn gradients(
     let mut to_weights = to_weights.map(|(x, dw)| ToWeights {
         inputs: Inputs::new(conv, x, &chunks),
         du: recording
-            .transient("winograd weight gradient", (chunks.len() * POSITIONS * slice * o4 * 16) as u64),
+            .scratch("winograd weight gradient", (chunks.len() * POSITIONS * slice * o4 * 16) as u64),
         chunks: chunks.len(),
         slice,
         x,
