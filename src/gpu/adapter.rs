@@ -1,8 +1,8 @@
 //! Adapter choice, the opened device, and what kernels may know of it.
 
 use super::cooperative;
+use super::facts::{Facts, Products};
 use super::pipeline::PipelineCache;
-use super::recording::{Facts, Products};
 use super::shared_memory;
 use super::tune::TileRates;
 use crate::{Error, Result};

@@ -1,8 +1,8 @@
 //! Persistent buffers: parameters, optimizer state, images, results.
 
 use super::adapter::Gpu;
+use super::facts::Facts;
 use super::plan::too_large;
-use super::recording::Facts;
 use crate::{Error, Result};
 use std::sync::Arc;
 

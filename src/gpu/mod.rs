@@ -10,6 +10,7 @@ mod adapter;
 mod cooperative;
 mod derived;
 mod expression;
+mod facts;
 mod job;
 mod memory;
 mod pipeline;
@@ -23,13 +24,12 @@ mod transfer;
 mod tune;
 
 pub use adapter::{AdapterDescription, Gpu, GpuOptions, KernelClass, list_adapters};
+pub use facts::{Facts, Products};
 pub use job::Job;
 pub use memory::{Allocator, Buffer};
 pub use plan::MemoryPlan;
 pub use profile::{KernelTime, Profile};
 pub use program::{Program, Submission};
-pub use recording::{
-    Binding, BufferId, Dispatch, Facts, Products, Recording, Slice, TEXTURE_WIDTH, TextureId,
-};
+pub use recording::{Binding, BufferId, Dispatch, Recording, Slice, TEXTURE_WIDTH, TextureId};
 pub use transfer::Pending;
 pub use tune::{RateSource, TileRate, TileRates, TuneCache, TuneKey};

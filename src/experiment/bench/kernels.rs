@@ -67,8 +67,12 @@ const MOST_REPEATS: usize = 64;
 pub fn kernels(gpu: &Gpu, options: &KernelsOptions, mut progress: impl FnMut(&str)) -> Result<KernelsReport> {
     let machine = Machine::of(gpu);
     let all = cases(&options.scale);
-    let mut names: Vec<&str> = all.iter().map(|case| case.name).collect();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for case in &all {
+        if !names.contains(&case.name) {
+            names.push(case.name);
+        }
+    }
     let mut chosen = Vec::new();
     for case in all {
         if options.filter.as_ref().is_none_or(|filter| case.matches(gpu, filter)) {
